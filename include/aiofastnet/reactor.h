@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_REACTOR_H
+#define AIOFASTNET_REACTOR_H
+
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A reactor is everything that one event loop needs to watch of this library, behind one file
+ * descriptor.  The host loop watches afn_reactor_get_fd() for reading and calls
+ * afn_reactor_dispatch() when it is readable.
+ *
+ * Threads: a reactor, and every object made with it, is used by one thread at a time.  The one
+ * exception is afn_reactor_wakeup().
+ *
+ * Callbacks: only afn_reactor_dispatch() and afn_reactor_run() call user code.  From inside a
+ * callback every function of the library may be called, on any object, except those two.
+ */
+struct afn_reactor;
+
+/*
+ * Makes a reactor.
+ *
+ * Ownership: the caller gets one reference.
+ * Returns: 0, or -ENOMEM, -EMFILE, -ENFILE; *ret_reactor is set on success only.
+ * Since: 0.1.0
+ */
+int afn_reactor_new(struct afn_reactor **ret_reactor);
+
+/*
+ * Adds or drops a reference.  Every object made with a reactor holds one of its own, so a reactor
+ * may outlive the reference of the program.  unref takes NULL and returns NULL.
+ *
+ * Since: 0.1.0
+ */
+struct afn_reactor *afn_reactor_ref(struct afn_reactor *reactor);
+struct afn_reactor *afn_reactor_unref(struct afn_reactor *reactor);
+
+/*
+ * The descriptor to watch for reading (level-triggered).  It is readable whenever dispatch has
+ * something to do: ready sockets, due timers, a wake-up, and work that no descriptor shows.
+ *
+ * Ownership: the reactor's; never read, close or register it elsewhere than for reading.
+ * Since: 0.1.0
+ */
+int afn_reactor_get_fd(const struct afn_reactor *reactor);
+
+/*
+ * Does what is due and returns without waiting.  Ready objects are served once each, up to a byte
+ * budget; if more arrived meanwhile a small number of further rounds follows, unless the function
+ * given to afn_reactor_set_busy_check() says that the host has other work.
+ *
+ * Callbacks: yes, all of them come from here.
+ * Returns: the number of events that were served, or -EBUSY when called from inside a callback.
+ * Since: 0.1.0
+ */
+int afn_reactor_dispatch(struct afn_reactor *reactor);
+
+/*
+ * Waits and dispatches until afn_reactor_stop() is called: for programs without a loop of their own.
+ *
+ * Callbacks: yes.
+ * Returns: 0 after afn_reactor_stop(), -EBUSY from inside a callback, or a negative errno.
+ * Since: 0.1.0
+ */
+int afn_reactor_run(struct afn_reactor *reactor);
+void afn_reactor_stop(struct afn_reactor *reactor);
+
+/*
+ * Makes the descriptor readable once, so that a loop that waits for it turns round.
+ *
+ * Threads: any, and signal handlers.
+ * Returns: 0 or a negative errno.
+ * Since: 0.1.0
+ */
+int afn_reactor_wakeup(struct afn_reactor *reactor);
+
+/*
+ * Sets a function that is asked between the rounds of one dispatch: true ends it at once, because
+ * the host loop has other work that is ready.  Without one (NULL), the limits of rounds and of time
+ * apply alone.  With max_rounds 1, a dispatch never asks the kernel twice.
+ *
+ * Callbacks: is_busy must not call the library.
+ * Returns: 0, or -EINVAL when max_rounds is 0.
+ * Since: 0.1.0
+ */
+int afn_reactor_set_busy_check(struct afn_reactor *reactor, unsigned int max_rounds,
+                               bool (*is_busy)(void *user), void *user);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

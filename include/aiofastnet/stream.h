@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_STREAM_H
+#define AIOFASTNET_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A stream carries bytes both ways over a connected stream socket, in the clear or through TLS
+ * (tls.h), with a queue for what the kernel does not take at once.
+ *
+ * Lifetime: the program holds references.  Dropping the last one of a stream that was not closed
+ * frees it at once, without I/O and without a callback.  After afn_stream_close() or
+ * afn_stream_abort() the library keeps it alive until the closed callback has returned, so that
+ * "close and unref" is the ordinary way to be done with a stream.
+ *
+ * Threads: the reactor's.
+ */
+struct afn_stream;
+struct afn_reactor;
+
+/*
+ * What a stream tells its user; all from dispatch.  Set size to sizeof(struct afn_stream_handler).
+ * Any member may be NULL, except that one of data and get_buffer is needed.
+ */
+struct afn_stream_handler {
+    size_t size;
+    /* Bytes from the peer; they live as long as the call. */
+    void (*data)(struct afn_stream *stream, void *user, const void *data, size_t length);
+    /* Instead of data: where to put the next bytes, and how many were put there.  A length of 0
+     * or a NULL buffer means that the user cannot go on: the stream is closed with -ENOBUFS.  The
+     * buffer must stay valid until buffer_updated, which follows at once or, when there was
+     * nothing to read after all, not at all. */
+    void (*get_buffer)(struct afn_stream *stream, void *user, void **ret_buffer,
+                       size_t *ret_length);
+    void (*buffer_updated)(struct afn_stream *stream, void *user, size_t length);
+    /* The peer will send no more: true keeps the stream open for writing, false (as without this
+     * member) closes it once the queue is empty. */
+    bool (*eof)(struct afn_stream *stream, void *user);
+    /* The handshake is complete.  A failed one is told by closed. */
+    void (*secured)(struct afn_stream *stream, void *user);
+    /* The write buffer was above the high-water mark and has come down to the low-water mark. */
+    void (*writable)(struct afn_stream *stream, void *user);
+    /* The stream is gone; exactly once, and last.  0 after a close or the peer's end, otherwise
+     * the reason.  The descriptor is still open: afn_stream_take_fd() may take it. */
+    void (*closed)(struct afn_stream *stream, void *user, int error);
+};
+
+/* A piece of memory to be written. */
+struct afn_buffer {
+    const void *data;
+    size_t length;
+};
+
+/* Flags of afn_stream_new(). */
+#define AFN_STREAM_PAUSED 1u /* no data is delivered before afn_stream_resume_reading() */
+
+/* A watermark that is left as it is, or as the other one implies. */
+#define AFN_STREAM_DEFAULT_LIMIT SIZE_MAX
+
+/*
+ * Makes a stream of a connected stream socket (TCP or Unix).
+ *
+ * Ownership: the descriptor belongs to the stream, on success only; it is made non-blocking.  The
+ * handler is copied.  The caller gets one reference.
+ * Returns: 0, -EINVAL, -ENOMEM or a negative errno of fcntl(2) and epoll_ctl(2).
+ * Since: 0.1.0
+ */
+int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
+                   void *user, unsigned int flags, struct afn_stream **ret_stream);
+
+/*
+ * Adds or drops a reference.  unref takes NULL and returns NULL.
+ *
+ * Since: 0.1.0
+ */
+struct afn_stream *afn_stream_ref(struct afn_stream *stream);
+struct afn_stream *afn_stream_unref(struct afn_stream *stream);
+
+/*
+ * Puts another handler and user in the place of those of afn_stream_new().
+ *
+ * Returns: 0 or -EINVAL.
+ * Since: 0.1.0
+ */
+int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_handler *handler,
+                           void *user);
+
+/*
+ * Writes.  What the kernel takes at once leaves at once; the rest is queued.  Inside a callback of
+ * this stream, writes after the first are gathered and leave together when the callback returns.
+ *
+ *   write      copies what it must keep.
+ *   write_ref  keeps a pointer: the memory must not change until release(user) is called, which
+ *              happens exactly once, from this or from any later call on the stream, also when the
+ *              result is an error.  release must not call the library.
+ *   writev     is write of many pieces, in as few system calls as possible.
+ *
+ * An error of the socket is not a result of the write that met it: the closed callback tells it,
+ * after what the peer had already sent was delivered.
+ *
+ * Returns: 0; 1 when the write buffer is above the high-water mark, so that the program should wait
+ *          for the writable callback; -EPIPE when the stream is closing, lost, or was ended by
+ *          write_eof, and the bytes are dropped; -ENOMEM, and nothing was written.
+ * Since: 0.1.0
+ */
+int afn_stream_write(struct afn_stream *stream, const void *data, size_t length);
+int afn_stream_write_ref(struct afn_stream *stream, const void *data, size_t length,
+                         void (*release)(void *user), void *user);
+int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffers, size_t count);
+
+/*
+ * Holds writes back, whatever the callback, until as many uncorks: then they leave together.
+ *
+ * Since: 0.1.0
+ */
+void afn_stream_cork(struct afn_stream *stream);
+void afn_stream_uncork(struct afn_stream *stream);
+
+/*
+ * Ends the sending direction once the queue is empty: shutdown(2), or close_notify on TLS.  Reading
+ * goes on.
+ *
+ * Returns: 0, also when called before; -EPIPE when the stream is closing or lost.
+ * Since: 0.1.0
+ */
+int afn_stream_write_eof(struct afn_stream *stream);
+
+/*
+ * Stops and restarts the delivery of data and of the end.  After pause no data callback comes until
+ * resume; what was read meanwhile is delivered from dispatch, never from inside resume.
+ *
+ * Since: 0.1.0
+ */
+void afn_stream_pause_reading(struct afn_stream *stream);
+void afn_stream_resume_reading(struct afn_stream *stream);
+bool afn_stream_is_reading(const struct afn_stream *stream);
+
+/*
+ * Sets the marks between which the writable callback works, in bytes not yet in the kernel's hands.
+ * AFN_STREAM_DEFAULT_LIMIT for high means 64 KiB, or four times low if low is given; for low, a
+ * quarter of high.
+ *
+ * Returns: 0; 1 when the write buffer is now above the high-water mark; -EINVAL when low is above
+ *          high, and nothing changed.
+ * Since: 0.1.0
+ */
+int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t low);
+void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_high,
+                                 size_t *ret_low);
+
+/*
+ * The bytes that were written and are not yet in the kernel's hands, TLS overhead of those already
+ * encrypted included.
+ *
+ * Since: 0.1.0
+ */
+size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream);
+
+/*
+ * Closes: no more data is delivered, the queue is flushed, on TLS close_notify is exchanged within
+ * the shutdown time limit, then the closed callback comes.  A second call changes nothing.
+ *
+ * Since: 0.1.0
+ */
+void afn_stream_close(struct afn_stream *stream);
+
+/*
+ * Closes now: the queue is dropped, and the closed callback comes from the next dispatch with the
+ * given error (0 or negative).  Also speeds up a close that is under way.
+ *
+ * Since: 0.1.0
+ */
+void afn_stream_abort(struct afn_stream *stream, int error);
+
+/*
+ * True from the moment that close or abort was called or the loss is known.
+ *
+ * Since: 0.1.0
+ */
+bool afn_stream_is_closing(const struct afn_stream *stream);
+
+/*
+ * The descriptor, or -1 once it is closed or taken.
+ *
+ * Since: 0.1.0
+ */
+int afn_stream_get_fd(const struct afn_stream *stream);
+
+/*
+ * Takes the descriptor back, unclosed.  Only inside the closed callback.
+ *
+ * Ownership: the descriptor is the caller's.
+ * Returns: the descriptor, -EBUSY before the closed callback, -EBADF when it was taken before.
+ * Since: 0.1.0
+ */
+int afn_stream_take_fd(struct afn_stream *stream);
+
+/* Counters of a stream, since it was made. */
+struct afn_stream_stats {
+    uint64_t bytes_received;   /* of the application */
+    uint64_t bytes_sent;       /* of the application, in the kernel's hands or encrypted */
+    uint64_t receive_calls;    /* system calls */
+    uint64_t send_calls;       /* system calls */
+    uint64_t high_water_hits;  /* how often the write buffer passed the high-water mark */
+};
+
+/*
+ * Reads the counters.  Set size to sizeof(struct afn_stream_stats).
+ *
+ * Returns: 0 or -EINVAL.
+ * Since: 0.1.0
+ */
+int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stats *ret_stats,
+                         size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

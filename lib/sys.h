@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AFN_SYS_H
+#define AFN_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/*
+ * Every system call of the library, in one file, so that tests can put another in its place.
+ * Results are those of the call, or a negative errno.  EINTR is never seen by the caller.
+ */
+
+enum afn__fd_kind {
+    AFN__FD_TCP,
+    AFN__FD_UNIX,
+    AFN__FD_OTHER
+};
+
+int afn__sys_epoll_create(void);
+int afn__sys_epoll_add(int epoll_fd, int fd, uint32_t events, void *data);
+int afn__sys_epoll_remove(int epoll_fd, int fd);
+int afn__sys_epoll_wait(int epoll_fd, struct epoll_event *events, int capacity, int timeout);
+int afn__sys_eventfd(void);
+int afn__sys_eventfd_raise(int fd);
+int afn__sys_timerfd(void);
+int afn__sys_timerfd_set(int fd, uint64_t deadline);
+uint64_t afn__sys_now(void); /* CLOCK_MONOTONIC in microseconds */
+
+int afn__sys_close(int fd);
+int afn__sys_set_nonblocking(int fd);
+int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
+
+/*
+ * Receives.  *ret_drained says that the kernel has proved that it holds no more for now: either by
+ * EAGAIN or, where that is proof, by less than was asked for.
+ */
+ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
+                      bool *ret_drained);
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count);
+int afn__sys_shutdown_write(int fd);
+
+int afn__sys_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_length);
+int afn__sys_socket(int family);
+int afn__sys_bind(int fd, const struct sockaddr *address, socklen_t length);
+int afn__sys_connect(int fd, const struct sockaddr *address, socklen_t length);
+int afn__sys_get_error(int fd);
+
+#endif
