@@ -23,6 +23,7 @@ enum afn__fd_kind {
 
 int afn__sys_epoll_create(void);
 int afn__sys_epoll_add(int epoll_fd, int fd, uint32_t events, void *data);
+int afn__sys_epoll_modify(int epoll_fd, int fd, uint32_t events, void *data);
 int afn__sys_epoll_remove(int epoll_fd, int fd);
 int afn__sys_epoll_wait(int epoll_fd, struct epoll_event *events, int capacity, int timeout);
 int afn__sys_eventfd(void);

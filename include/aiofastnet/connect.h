@@ -8,6 +8,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct afn_connect;
 struct afn_reactor;
@@ -47,6 +48,7 @@ void afn_connect_cancel(struct afn_connect *connect);
  */
 struct afn_connect *afn_connect_unref(struct afn_connect *connect);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * Results.  A function of this library that returns an int returns 0 or a positive number when it
@@ -30,6 +31,7 @@ enum afn_error {
  */
 const char *afn_strerror(int error);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct afn_listener;
 struct afn_reactor;
@@ -54,6 +55,7 @@ void afn_listener_close(struct afn_listener *listener);
 struct afn_listener *afn_listener_ref(struct afn_listener *listener);
 struct afn_listener *afn_listener_unref(struct afn_listener *listener);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -7,6 +7,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * A reactor is everything that one event loop needs to watch of this library, behind one file
@@ -67,6 +68,14 @@ int afn_reactor_dispatch(struct afn_reactor *reactor);
  * Since: 0.1.0
  */
 int afn_reactor_run(struct afn_reactor *reactor);
+
+/*
+ * Called from a callback, makes afn_reactor_dispatch() or afn_reactor_run() return as soon as the
+ * callback has.  What was ready and is not served is kept for the next one.  A signal handler that
+ * wants the same calls afn_reactor_wakeup() as well.
+ *
+ * Since: 0.1.0
+ */
 void afn_reactor_stop(struct afn_reactor *reactor);
 
 /*
@@ -90,6 +99,7 @@ int afn_reactor_wakeup(struct afn_reactor *reactor);
 int afn_reactor_set_busy_check(struct afn_reactor *reactor, unsigned int max_rounds,
                                bool (*is_busy)(void *user), void *user);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

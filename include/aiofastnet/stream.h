@@ -9,6 +9,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 /*
  * A stream carries bytes both ways over a connected stream socket, in the clear or through TLS
@@ -106,7 +107,8 @@ int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_ha
  *
  * Returns: 0; 1 when the write buffer is above the high-water mark, so that the program should wait
  *          for the writable callback; -EPIPE when the stream is closing, lost, or was ended by
- *          write_eof, and the bytes are dropped; -ENOMEM, and nothing was written.
+ *          write_eof, and the bytes are dropped; -ENOMEM, and nothing was written, unless the
+ *          stream is closing now: then part of it had already left.
  * Since: 0.1.0
  */
 int afn_stream_write(struct afn_stream *stream, const void *data, size_t length);
@@ -219,6 +221,7 @@ struct afn_stream_stats {
 int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stats *ret_stats,
                          size_t size);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 struct afn_stream;
 
@@ -19,14 +20,16 @@ struct afn_stream;
 struct afn_tls_options {
     size_t size;
     /* Limits in microseconds, 0 for none.  The handshake's ends the stream with
-     * AFN_ERR_HANDSHAKE_TIMEOUT; the shutdown's, from the moment that the stream is closed, ends it
-     * without an error. */
+     * AFN_ERR_HANDSHAKE_TIMEOUT.  The shutdown's runs from the moment that the stream is closed, and
+     * ends it: with AFN_ERR_SHUTDOWN_TIMEOUT while bytes of the application are queued, without an
+     * error when only the peer's answer is missing. */
     uint64_t handshake_timeout;
     uint64_t shutdown_timeout;
     /* Bytes of the peer's first flight that the program has already read; copied. */
     const void *received;
     size_t received_length;
-    /* Called in place of SSL_do_handshake(), with its results.  May be NULL. */
+    /* Called in place of SSL_do_handshake(): 1 when the handshake is complete, 0 when it needs bytes
+     * of the peer, -1 when it failed, which ends the stream with AFN_ERR_ENGINE.  May be NULL. */
     int (*do_handshake)(SSL *ssl, void *user);
     /* Called right after an OpenSSL call failed for good, while its error queue is still as OpenSSL
      * left it; ssl_error is SSL_get_error()'s.  May be NULL. */
@@ -42,7 +45,7 @@ struct afn_tls_options {
  * Ownership: the stream takes a reference of its own to ssl; the caller's stays the caller's.
  * Callbacks: secured, or closed with the reason.
  * Returns: 0; -EBUSY when the stream has TLS already; -EPIPE when it is closing or lost; -EINVAL;
- *          -ENOMEM.  On failure neither the stream nor ssl has changed.
+ *          -ENOMEM.  On failure the stream is as it was; of ssl, the BIOs may have been replaced.
  * Since: 0.1.0
  */
 int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_tls_options *options);
@@ -56,7 +59,8 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
 SSL *afn_stream_get_ssl(const struct afn_stream *stream);
 
 /*
- * The first error that OpenSSL reported on this stream, as ERR_get_error() would give it, or 0.
+ * The error of the first OpenSSL call that failed on this stream, as ERR_peek_last_error() gave it,
+ * or 0.
  *
  * Since: 0.1.0
  */
@@ -77,15 +81,16 @@ struct afn_engine_ops {
     int (*handshake)(void *user);
     /* Application bytes: how many were read; 0 at the peer's proper end (close_notify). */
     ssize_t (*read)(void *user, void *buffer, size_t length);
-    /* Encrypts; takes all or fails. */
+    /* Encrypts all of it; on -EAGAIN it took nothing, and is called again when more has come. */
     int (*write)(void *user, const void *data, size_t length);
-    /* Sends close_notify, once; 0 when the peer's has come too. */
+    /* Sends close_notify, once; 0 when the peer's was read too, -EAGAIN when it was not. */
     int (*shutdown)(void *user);
     /* Lends bytes of the wire until settle is called, at which the engine must have consumed them
      * or keep them itself. */
     int (*feed)(void *user, const void *data, size_t length);
     int (*settle)(void *user);
-    /* Is there anything that read could work on?  A false true costs time only. */
+    /* Can handshake or read get on with what was fed?  Once one of them said -EAGAIN: no, until the
+     * next feed. */
     int (*has_input)(void *user);
     /* The bytes for the wire that the calls before this one made.  They stay valid until the next
      * call of any function of the engine, and are not given a second time. */
@@ -149,8 +154,8 @@ size_t afn_tls_drain(struct afn_tls *tls, void *buffer, size_t length);
  *
  *   handshake  0 when it is complete.
  *   read       the number of bytes, or 0 after the peer's close_notify.
- *   write      0; all was taken.
- *   shutdown   sends close_notify; 0 when the peer's has come too.
+ *   write      0; all was taken.  On -EAGAIN nothing was: call it again after a read.
+ *   shutdown   sends close_notify; 0 when the peer's was read too.  Until then, go on with read.
  *
  * Returns: -EAGAIN when more bytes of the peer are needed; AFN_ERR_TLS, with the error in OpenSSL's
  *          queue.
@@ -161,6 +166,7 @@ ssize_t afn_tls_read(struct afn_tls *tls, void *buffer, size_t length);
 int afn_tls_write(struct afn_tls *tls, const void *data, size_t length);
 int afn_tls_shutdown(struct afn_tls *tls);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

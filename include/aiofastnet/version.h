@@ -5,6 +5,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)
 
 #define AFN_VERSION_MAJOR 0
 #define AFN_VERSION_MINOR 1
@@ -28,6 +29,7 @@ const char *afn_version(void);
  */
 int afn_has_ktls(void);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+#include "reactor.h"
+
+#include "sys.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define EVENTS_PER_ROUND 128
+#define DEFAULT_MAX_ROUNDS 8
+
+/* Microseconds after which a dispatch goes back to the host loop, whatever is ready. */
+#define TIME_BUDGET 500
+
+/* ---- lists ---- */
+
+static void list_init(struct afn__links *list)
+{
+    list->previous = list->next = list;
+}
+
+static bool list_is_empty(const struct afn__links *list)
+{
+    return list->next == list;
+}
+
+static void list_append(struct afn__links *list, struct afn__links *links)
+{
+    links->previous = list->previous;
+    links->next = list;
+    list->previous->next = links;
+    list->previous = links;
+}
+
+static void list_remove(struct afn__links *links)
+{
+    links->previous->next = links->next;
+    links->next->previous = links->previous;
+}
+
+/* Moves everything to target, which is empty and not initialised. */
+static void list_move(struct afn__links *target, struct afn__links *list)
+{
+    if (list_is_empty(list)) {
+        list_init(target);
+        return;
+    }
+    *target = *list;
+    target->next->previous = target;
+    target->previous->next = target;
+    list_init(list);
+}
+
+/* links is the first member. */
+static struct afn__source *first_source(const struct afn__links *list)
+{
+    return (struct afn__source *)list->next;
+}
+
+/* ---- sources ---- */
+
+int afn__source_add(struct afn__source *source, struct afn_reactor *reactor, int fd,
+                    uint32_t events)
+{
+    source->fd = -1;
+    if (fd >= 0) {
+        int result = afn__sys_epoll_add(reactor->epoll_fd, fd, events | EPOLLET, source);
+
+        if (result < 0)
+            return result;
+        source->fd = fd;
+    }
+    source->reactor = afn_reactor_ref(reactor);
+    return 0;
+}
+
+int afn__source_watch(struct afn__source *source, uint32_t events)
+{
+    return afn__sys_epoll_modify(source->reactor->epoll_fd, source->fd, events | EPOLLET, source);
+}
+
+static void unschedule(struct afn__source *source)
+{
+    if (source->is_pending) {
+        list_remove(&source->links);
+        source->is_pending = false;
+        source->events = 0;
+    }
+}
+
+void afn__source_remove(struct afn__source *source)
+{
+    if (source->is_dead)
+        return;
+    source->is_dead = true;
+    unschedule(source);
+    /* Closing would not do: the entry outlives the descriptor when it was duplicated. */
+    if (source->fd >= 0)
+        afn__sys_epoll_remove(source->reactor->epoll_fd, source->fd);
+    source->fd = -1;
+}
+
+static void destroy(struct afn__source *source)
+{
+    struct afn_reactor *reactor = source->reactor;
+
+    source->destroy(source);
+    afn_reactor_unref(reactor);
+}
+
+void afn__source_bury(struct afn__source *source)
+{
+    afn__source_remove(source);
+    if (source->reactor->is_dispatching)
+        list_append(&source->reactor->graveyard, &source->links);
+    else
+        destroy(source);
+}
+
+static void schedule(struct afn__source *source, uint32_t events)
+{
+    source->events |= events;
+    if (!source->is_pending) {
+        source->is_pending = true;
+        list_append(&source->reactor->pending, &source->links);
+    }
+}
+
+void afn__source_schedule(struct afn__source *source)
+{
+    struct afn_reactor *reactor = source->reactor;
+    bool is_first = list_is_empty(&reactor->pending);
+
+    if (source->is_dead)
+        return;
+    schedule(source, 0);
+    if (is_first && !reactor->is_dispatching)
+        afn_reactor_wakeup(reactor);
+}
+
+/* ---- timers ---- */
+
+/* The timerfd is left alone when it would fire too early: that costs one empty run at the most. */
+static void arm(struct afn_reactor *reactor)
+{
+    const struct afn__timer *first = afn__timers_first(&reactor->timers);
+
+    if (!first || (reactor->armed && reactor->armed <= first->deadline))
+        return;
+    reactor->armed = first->deadline;
+    afn__sys_timerfd_set(reactor->clock.fd, first->deadline);
+}
+
+int afn__reactor_start_timer(struct afn_reactor *reactor, struct afn__timer *timer,
+                             uint64_t delay)
+{
+    uint64_t now = afn__sys_now();
+    int result;
+
+    result = afn__timers_add(&reactor->timers, timer,
+                             delay < UINT64_MAX - now ? now + delay : UINT64_MAX);
+    if (result < 0)
+        return result;
+    if (!reactor->is_dispatching)
+        arm(reactor);
+    return 0;
+}
+
+void afn__reactor_stop_timer(struct afn_reactor *reactor, struct afn__timer *timer)
+{
+    afn__timers_remove(&reactor->timers, timer);
+}
+
+static void run_clock(struct afn__source *source, uint32_t events)
+{
+    struct afn_reactor *reactor = source->reactor;
+    struct afn__timer *timer;
+    uint64_t now = afn__sys_now();
+
+    (void)events;
+    reactor->armed = 0;
+    while ((timer = afn__timers_first(&reactor->timers)) && timer->deadline <= now) {
+        afn__timers_remove(&reactor->timers, timer);
+        timer->fire(timer);
+    }
+}
+
+static void run_wakeup(struct afn__source *source, uint32_t events)
+{
+    /* Edge-triggered: being told is all there is to it. */
+    (void)source;
+    (void)events;
+}
+
+/* ---- the reactor ---- */
+
+static void destroy_nothing(struct afn__source *source)
+{
+    (void)source;
+}
+
+/* The reactor's own sources hold no reference to it. */
+static int add_own(struct afn_reactor *reactor, struct afn__source *source, int fd,
+                   void (*run)(struct afn__source *source, uint32_t events))
+{
+    *source = (struct afn__source){.fd = -1, .run = run, .destroy = destroy_nothing};
+    if (fd < 0)
+        return fd;
+    source->reactor = reactor;
+    source->fd = fd;
+    return afn__sys_epoll_add(reactor->epoll_fd, fd, EPOLLIN | EPOLLET, source);
+}
+
+static void reactor_free(struct afn_reactor *reactor)
+{
+    if (reactor->wakeup.fd >= 0)
+        afn__sys_close(reactor->wakeup.fd);
+    if (reactor->clock.fd >= 0)
+        afn__sys_close(reactor->clock.fd);
+    if (reactor->epoll_fd >= 0)
+        afn__sys_close(reactor->epoll_fd);
+    afn__timers_release(&reactor->timers);
+    afn__buffer_release(&reactor->window.buffer);
+    free(reactor->wire);
+    free(reactor->plain);
+    free(reactor->record);
+    free(reactor);
+}
+
+int afn_reactor_new(struct afn_reactor **ret_reactor)
+{
+    struct afn_reactor *reactor;
+    int result = -ENOMEM;
+
+    if (!ret_reactor)
+        return -EINVAL;
+    reactor = calloc(1, sizeof(*reactor));
+    if (!reactor)
+        return -ENOMEM;
+    reactor->references = 1;
+    reactor->epoll_fd = reactor->wakeup.fd = reactor->clock.fd = -1;
+    reactor->max_rounds = DEFAULT_MAX_ROUNDS;
+    list_init(&reactor->pending);
+    list_init(&reactor->graveyard);
+    reactor->wire = malloc(AFN__WIRE_SIZE);
+    reactor->plain = malloc(AFN__PLAIN_SIZE);
+    reactor->record = malloc(AFN__RECORD_SIZE);
+    if (!reactor->wire || !reactor->plain || !reactor->record)
+        goto fail;
+    result = reactor->epoll_fd = afn__sys_epoll_create();
+    if (result < 0)
+        goto fail;
+    result = add_own(reactor, &reactor->wakeup, afn__sys_eventfd(), run_wakeup);
+    if (result < 0)
+        goto fail;
+    result = add_own(reactor, &reactor->clock, afn__sys_timerfd(), run_clock);
+    if (result < 0)
+        goto fail;
+    *ret_reactor = reactor;
+    return 0;
+fail:
+    reactor_free(reactor);
+    return result;
+}
+
+struct afn_reactor *afn_reactor_ref(struct afn_reactor *reactor)
+{
+    reactor->references++;
+    return reactor;
+}
+
+struct afn_reactor *afn_reactor_unref(struct afn_reactor *reactor)
+{
+    if (reactor && --reactor->references == 0)
+        reactor_free(reactor);
+    return NULL;
+}
+
+int afn_reactor_get_fd(const struct afn_reactor *reactor)
+{
+    return reactor->epoll_fd;
+}
+
+int afn_reactor_wakeup(struct afn_reactor *reactor)
+{
+    return afn__sys_eventfd_raise(reactor->wakeup.fd);
+}
+
+int afn_reactor_set_busy_check(struct afn_reactor *reactor, unsigned int max_rounds,
+                               bool (*is_busy)(void *user), void *user)
+{
+    if (!max_rounds)
+        return -EINVAL;
+    reactor->max_rounds = max_rounds;
+    reactor->is_busy = is_busy;
+    reactor->busy_user = user;
+    return 0;
+}
+
+/* ---- dispatch ---- */
+
+/* Serves what epoll reported; after a stop, the rest is kept for the next dispatch. */
+static void serve_events(struct afn_reactor *reactor, const struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct afn__source *source = events[i].data.ptr;
+
+        if (source->is_dead)
+            continue;
+        if (reactor->is_stopped)
+            schedule(source, events[i].events);
+        else
+            source->run(source, events[i].events);
+    }
+}
+
+/* Serves what is pending now; what becomes pending meanwhile waits for the next round. */
+static int serve_pending(struct afn_reactor *reactor)
+{
+    struct afn__links batch;
+    int count = 0;
+
+    list_move(&batch, &reactor->pending);
+    while (!list_is_empty(&batch) && !reactor->is_stopped) {
+        struct afn__source *source = first_source(&batch);
+        uint32_t events = source->events;
+
+        unschedule(source);
+        source->run(source, events);
+        count++;
+    }
+    while (!list_is_empty(&batch)) {
+        struct afn__links *links = batch.previous;
+
+        list_remove(links);
+        links->previous = &reactor->pending;
+        links->next = reactor->pending.next;
+        links->next->previous = links;
+        reactor->pending.next = links;
+    }
+    return count;
+}
+
+static int serve_round(struct afn_reactor *reactor, int timeout)
+{
+    struct epoll_event events[EVENTS_PER_ROUND];
+    int count = afn__sys_epoll_wait(reactor->epoll_fd, events, EVENTS_PER_ROUND, timeout);
+
+    if (count < 0)
+        return count;
+    serve_events(reactor, events, count);
+    if (!reactor->is_stopped)
+        count += serve_pending(reactor);
+    return count;
+}
+
+static int serve_rounds(struct afn_reactor *reactor)
+{
+    uint64_t deadline = 0;
+    int total = 0;
+
+    for (unsigned int round = 1;; round++) {
+        int count = serve_round(reactor, 0);
+
+        if (count < 0)
+            return total ? total : count;
+        total += count;
+        if (!count || reactor->is_stopped || round >= reactor->max_rounds)
+            break;
+        if (reactor->is_busy && reactor->is_busy(reactor->busy_user))
+            break;
+        if (!deadline)
+            deadline = afn__sys_now() + TIME_BUDGET;
+        else if (afn__sys_now() >= deadline)
+            break;
+    }
+    return total;
+}
+
+static void begin(struct afn_reactor *reactor)
+{
+    afn_reactor_ref(reactor);
+    reactor->is_dispatching = true;
+}
+
+static void end(struct afn_reactor *reactor)
+{
+    reactor->is_dispatching = false;
+    while (!list_is_empty(&reactor->graveyard)) {
+        struct afn__source *source = first_source(&reactor->graveyard);
+
+        list_remove(&source->links);
+        destroy(source);
+    }
+    arm(reactor);
+    if (!list_is_empty(&reactor->pending))
+        afn_reactor_wakeup(reactor);
+    afn_reactor_unref(reactor);
+}
+
+int afn_reactor_dispatch(struct afn_reactor *reactor)
+{
+    int result;
+
+    if (reactor->is_dispatching)
+        return -EBUSY;
+    reactor->is_stopped = 0;
+    begin(reactor);
+    result = serve_rounds(reactor);
+    end(reactor);
+    return result;
+}
+
+int afn_reactor_run(struct afn_reactor *reactor)
+{
+    int result = 0;
+
+    if (reactor->is_dispatching)
+        return -EBUSY;
+    afn_reactor_ref(reactor);
+    while (result >= 0 && !reactor->is_stopped) {
+        begin(reactor);
+        result = serve_round(reactor, -1);
+        end(reactor);
+    }
+    reactor->is_stopped = 0;
+    afn_reactor_unref(reactor);
+    return result < 0 ? result : 0;
+}
+
+void afn_reactor_stop(struct afn_reactor *reactor)
+{
+    reactor->is_stopped = 1;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AFN_REACTOR_H
+#define AFN_REACTOR_H
+
+#include <aiofastnet/reactor.h>
+
+#include "buffer.h"
+#include "timer.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Sizes of the scratch buffers, bytes. */
+#define AFN__WIRE_SIZE ((size_t)256 * 1024)  /* received, as it came */
+#define AFN__PLAIN_SIZE ((size_t)256 * 1024) /* decrypted */
+#define AFN__RECORD_SIZE ((size_t)16 * 1024) /* the most that one TLS record carries */
+
+struct afn__links {
+    struct afn__links *previous, *next;
+};
+
+/*
+ * Something that the reactor serves: a descriptor with its events, work that no descriptor shows,
+ * or both.  The owner embeds it.
+ */
+struct afn__source {
+    struct afn__links links; /* in the pending list, or the graveyard */
+    struct afn_reactor *reactor;
+    int fd;          /* -1: not in the epoll set */
+    uint32_t events; /* of the pending run */
+    bool is_pending;
+    bool is_dead;
+    /* Called from dispatch only; events is 0 when nothing but pending work is the reason. */
+    void (*run)(struct afn__source *source, uint32_t events);
+    void (*destroy)(struct afn__source *source);
+};
+
+/*
+ * The bytes for the wire that TLS engines make.  One engine owns it from its first byte until it is
+ * drained; another one that must write meanwhile (a callback out of OpenSSL wrote to a second
+ * stream) uses a buffer of its own.
+ */
+struct afn__shared_window {
+    struct afn__buffer buffer;
+    const void *owner;
+};
+
+struct afn_reactor {
+    unsigned int references;
+    int epoll_fd;
+    struct afn__source wakeup;
+    struct afn__source clock;
+    struct afn__links pending;
+    struct afn__links graveyard;
+    struct afn__timers timers;
+    uint64_t armed; /* what the timerfd is set to, 0: nothing */
+    bool is_dispatching;
+    volatile sig_atomic_t is_stopped; /* may be set by a signal handler */
+    unsigned int max_rounds;
+    bool (*is_busy)(void *user);
+    void *busy_user;
+    unsigned char *wire;   /* AFN__WIRE_SIZE */
+    unsigned char *plain;  /* AFN__PLAIN_SIZE */
+    unsigned char *record; /* AFN__RECORD_SIZE: small writes become one record here */
+    struct afn__shared_window window;
+};
+
+/* Makes a source known and, with fd >= 0, watches it, edge-triggered: 0 or a negative errno. */
+int afn__source_add(struct afn__source *source, struct afn_reactor *reactor, int fd,
+                    uint32_t events);
+
+/* Changes what is watched: 0 or a negative errno. */
+int afn__source_watch(struct afn__source *source, uint32_t events);
+
+/* Watches no more and runs no more. */
+void afn__source_remove(struct afn__source *source);
+
+/* Removes, and destroys as soon as no event of this dispatch can name the source. */
+void afn__source_bury(struct afn__source *source);
+
+/* Asks for a run from this dispatch or the next one. */
+void afn__source_schedule(struct afn__source *source);
+
+/* Sets a timer that is not set, to now + delay microseconds: 0 or -ENOMEM. */
+int afn__reactor_start_timer(struct afn_reactor *reactor, struct afn__timer *timer,
+                             uint64_t delay);
+void afn__reactor_stop_timer(struct afn_reactor *reactor, struct afn__timer *timer);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "stream.h"
+
+#include "tls.h"
+
+#include <aiofastnet/error.h>
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* Both engine families report the end of their time through the one timer of the stream. */
+static struct afn_stream *stream_of(struct afn__timer *timer)
+{
+    return (struct afn_stream *)((char *)timer - offsetof(struct afn_stream, timer));
+}
+
+static void fail_handshake(struct afn__timer *timer)
+{
+    afn__stream_lose(stream_of(timer), AFN_ERR_HANDSHAKE_TIMEOUT);
+}
+
+static void end_shutdown(struct afn__timer *timer)
+{
+    afn__stream_lose(stream_of(timer), AFN_ERR_SHUTDOWN_TIMEOUT);
+}
+
+static int limit(struct afn_stream *stream, uint64_t timeout,
+                 void (*fire)(struct afn__timer *timer))
+{
+    afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
+    if (!timeout)
+        return 0;
+    stream->timer.fire = fire;
+    return afn__reactor_start_timer(stream->source.reactor, &stream->timer, timeout);
+}
+
+void afn__stream_limit_shutdown(struct afn_stream *stream)
+{
+    if (stream->engine && limit(stream, stream->shutdown_timeout, end_shutdown) < 0)
+        afn__stream_lose(stream, -ENOMEM);
+}
+
+void afn__stream_drain_engine(struct afn_stream *stream)
+{
+    const void *data;
+    size_t length;
+
+    stream->engine->drain(stream->engine_user, &data, &length);
+    if (length && !stream->is_lost && !stream->has_write_error)
+        afn__stream_send_wire(stream, data, length);
+}
+
+void afn__stream_handshake(struct afn_stream *stream)
+{
+    int result = stream->engine->handshake(stream->engine_user);
+
+    stream->has_begun = true;
+    afn__stream_drain_engine(stream);
+    if (stream->is_lost || result == -EAGAIN)
+        return;
+    if (result < 0) {
+        afn__stream_lose(stream, result);
+        return;
+    }
+    stream->is_secured = true;
+    afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
+    afn__stream_enter(stream);
+    if (stream->handler.secured)
+        stream->handler.secured(stream, stream->user);
+    afn__stream_leave(stream);
+}
+
+void afn__stream_shutdown_engine(struct afn_stream *stream)
+{
+    int result;
+
+    stream->has_said_goodbye = true;
+    result = stream->engine->shutdown(stream->engine_user);
+    afn__stream_drain_engine(stream);
+    if (stream->is_lost)
+        return;
+    /* Nobody answers any more, or has already. */
+    if (result != -EAGAIN || stream->has_end || stream->has_write_error) {
+        if (!stream->spill.length)
+            afn__stream_lose(stream, 0);
+    }
+}
+
+/* ---- putting an engine on a stream ---- */
+
+static bool are_complete(const struct afn_engine_ops *ops)
+{
+    return ops && ops->size >= sizeof(*ops) && ops->handshake && ops->read && ops->write &&
+           ops->shutdown && ops->feed && ops->settle && ops->has_input && ops->drain &&
+           ops->destroy;
+}
+
+static int read_options(const struct afn_tls_options *options, struct afn_tls_options *ret_options)
+{
+    size_t size = options ? options->size : 0;
+
+    memset(ret_options, 0, sizeof(*ret_options));
+    if (options && size < sizeof(size))
+        return -EINVAL;
+    if (size > sizeof(*ret_options))
+        size = sizeof(*ret_options);
+    if (options)
+        memcpy(ret_options, options, size);
+    return ret_options->received_length && !ret_options->received ? -EINVAL : 0;
+}
+
+static int check_state(const struct afn_stream *stream)
+{
+    if (stream->engine)
+        return -EBUSY;
+    if (stream->is_closing || stream->has_write_error || stream->wants_eof || stream->has_end)
+        return -EPIPE;
+    return 0;
+}
+
+/* Clear bytes that still wait go to the wire as they are, before anything of the engine's. */
+static int spill_queue(struct afn_stream *stream)
+{
+    size_t length = stream->queue.length;
+
+    if (!length)
+        return 0;
+    if (afn__buffer_reserve(&stream->spill, length) < 0)
+        return -ENOMEM;
+    afn__queue_copy(&stream->queue, afn__buffer_data(&stream->spill) + stream->spill.length,
+                    length);
+    stream->spill.length += length;
+    afn__queue_clear(&stream->queue);
+    return 0;
+}
+
+static int start(struct afn_stream *stream, const struct afn_engine_ops *ops, void *user,
+                 const struct afn_tls_options *options)
+{
+    int result = 0;
+
+    if (options->received_length)
+        result = ops->feed(user, options->received, options->received_length);
+    if (result == 0 && options->received_length)
+        result = ops->settle(user);
+    if (result == 0)
+        result = limit(stream, options->handshake_timeout, fail_handshake);
+    if (result == 0)
+        result = spill_queue(stream);
+    if (result < 0) {
+        afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
+        return result;
+    }
+    stream->engine = ops;
+    stream->engine_user = user;
+    stream->shutdown_timeout = options->shutdown_timeout;
+    stream->is_secured = false;
+    afn__source_schedule(&stream->source);
+    return 0;
+}
+
+int afn_stream_start_engine(struct afn_stream *stream, const struct afn_engine_ops *ops, void *user,
+                            const struct afn_tls_options *options)
+{
+    struct afn_tls_options copy;
+    int result = read_options(options, &copy);
+
+    if (result == 0 && !are_complete(ops))
+        result = -EINVAL;
+    if (result == 0)
+        result = check_state(stream);
+    return result < 0 ? result : start(stream, ops, user, &copy);
+}
+
+int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_tls_options *options)
+{
+    struct afn_tls_options copy;
+    struct afn_tls *tls;
+    int result = read_options(options, &copy);
+
+    if (result == 0)
+        result = check_state(stream);
+    if (result == 0)
+        result = afn__tls_new(ssl, &stream->source.reactor->window, &tls);
+    if (result < 0)
+        return result;
+    tls->do_handshake = copy.do_handshake;
+    tls->failed = copy.failed;
+    tls->user = copy.user;
+    result = start(stream, &afn__tls_engine, tls, &copy);
+    if (result < 0)
+        afn__tls_engine.destroy(tls);
+    return result;
+}
+
+SSL *afn_stream_get_ssl(const struct afn_stream *stream)
+{
+    if (stream->engine != &afn__tls_engine)
+        return NULL;
+    return ((const struct afn_tls *)stream->engine_user)->ssl;
+}
+
+unsigned long afn_stream_get_tls_error(const struct afn_stream *stream)
+{
+    if (stream->engine != &afn__tls_engine)
+        return 0;
+    return ((const struct afn_tls *)stream->engine_user)->error;
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+#include "stream.h"
+
+#include <errno.h>
+
+/* Pieces of one sendmsg(2). */
+#define PARTS_PER_SEND 64
+
+/* Application bytes that are encrypted before the next send: enough to make system calls cheap,
+ * little enough to stay in the cache. */
+#define ENCRYPT_SIZE ((size_t)128 * 1024)
+
+/* ---- the kernel ---- */
+
+/*
+ * The socket takes no more bytes.  What the peer sent before is still delivered, unless the program
+ * does not read: it may be waiting for this very stream.
+ */
+static void fail_writing(struct afn_stream *stream, int error)
+{
+    stream->has_write_error = true;
+    stream->is_writable = false;
+    if (!stream->error)
+        stream->error = error;
+    afn__queue_clear(&stream->queue);
+    afn__buffer_release(&stream->spill);
+    if (stream->is_closing || !stream->is_reading || stream->has_end || !stream->is_secured) {
+        afn__stream_lose(stream, error);
+        return;
+    }
+    stream->is_readable = true;
+    afn__source_schedule(&stream->source);
+}
+
+static void watch_out(struct afn_stream *stream)
+{
+    int result;
+
+    stream->is_writable = false;
+    if (stream->is_watching_out)
+        return;
+    result = afn__source_watch(&stream->source, EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT);
+    if (result < 0)
+        fail_writing(stream, result);
+    else
+        stream->is_watching_out = true;
+}
+
+/* How many bytes the kernel took. */
+static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, size_t count)
+{
+    ssize_t sent;
+
+    stream->stats.send_calls++;
+    sent = afn__sys_send(stream->fd, parts, count);
+    if (sent >= 0)
+        return (size_t)sent;
+    if (sent == -EAGAIN)
+        watch_out(stream);
+    else
+        fail_writing(stream, (int)sent);
+    return 0;
+}
+
+/* Sends until all is gone or the kernel says EAGAIN, the only answer that promises an event. */
+static size_t send_bytes(struct afn_stream *stream, const void *data, size_t length)
+{
+    size_t done = 0;
+
+    while (done < length && stream->is_writable) {
+        struct iovec part = {.iov_base = (char *)data + done, .iov_len = length - done};
+
+        done += send_parts(stream, &part, 1);
+    }
+    return done;
+}
+
+void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t length)
+{
+    size_t done = stream->spill.length ? 0 : send_bytes(stream, data, length);
+
+    if (stream->has_write_error || stream->is_lost)
+        return;
+    if (afn__buffer_append(&stream->spill, (const char *)data + done, length - done) < 0)
+        afn__stream_lose(stream, -ENOMEM);
+}
+
+/* ---- flushing ---- */
+
+static void flush_spill(struct afn_stream *stream)
+{
+    size_t done =
+        send_bytes(stream, afn__buffer_data(&stream->spill), stream->spill.length);
+
+    if (!stream->has_write_error)
+        afn__buffer_consume(&stream->spill, done);
+}
+
+static void flush_clear(struct afn_stream *stream)
+{
+    struct iovec parts[PARTS_PER_SEND];
+    size_t count = afn__queue_peek(&stream->queue, parts, PARTS_PER_SEND);
+    size_t done = send_parts(stream, parts, count);
+
+    stream->stats.bytes_sent += done;
+    if (!stream->has_write_error)
+        afn__queue_consume(&stream->queue, done);
+}
+
+/* Encrypts one piece: what was encrypted, 0 when that must wait or failed. */
+static size_t encrypt(struct afn_stream *stream, const void *data, size_t length)
+{
+    int result = stream->engine->write(stream->engine_user, data, length);
+
+    if (result == 0) {
+        stream->stats.bytes_sent += length;
+        return length;
+    }
+    if (result != -EAGAIN)
+        afn__stream_lose(stream, result);
+    return 0;
+}
+
+/* The next piece of the queue as one run of bytes: small ones share a record. */
+static size_t next_piece(struct afn_stream *stream, const void **ret_data)
+{
+    struct iovec part;
+
+    afn__queue_peek(&stream->queue, &part, 1);
+    if (part.iov_len >= AFN__RECORD_SIZE || part.iov_len == stream->queue.length) {
+        *ret_data = part.iov_base;
+        return part.iov_len < ENCRYPT_SIZE ? part.iov_len : ENCRYPT_SIZE;
+    }
+    *ret_data = stream->source.reactor->record;
+    return afn__queue_copy(&stream->queue, stream->source.reactor->record, AFN__RECORD_SIZE);
+}
+
+/* Returns whether there is a point in going on. */
+static bool flush_encrypted(struct afn_stream *stream)
+{
+    size_t total = 0;
+    bool is_waiting = false;
+
+    while (stream->queue.length && total < ENCRYPT_SIZE && !stream->is_lost) {
+        const void *data;
+        size_t done = encrypt(stream, data, next_piece(stream, &data));
+
+        if (!done) {
+            is_waiting = true;
+            break;
+        }
+        if (stream->is_lost)
+            break;
+        afn__queue_consume(&stream->queue, done);
+        total += done;
+    }
+    afn__stream_drain_engine(stream);
+    return !is_waiting;
+}
+
+static void send_eof(struct afn_stream *stream)
+{
+    int result;
+
+    stream->has_sent_eof = true;
+    if (stream->engine) {
+        result = stream->engine->shutdown(stream->engine_user);
+        afn__stream_drain_engine(stream);
+        if (result < 0 && result != -EAGAIN)
+            afn__stream_lose(stream, result);
+    } else {
+        result = afn__sys_shutdown_write(stream->fd);
+        if (result < 0)
+            fail_writing(stream, result);
+    }
+}
+
+void afn__stream_flush(struct afn_stream *stream)
+{
+    bool goes_on = true;
+
+    if (stream->corks || stream->callbacks)
+        return;
+    while (goes_on && stream->is_writable && !stream->is_lost) {
+        if (stream->spill.length)
+            flush_spill(stream);
+        else if (!stream->queue.length || !stream->is_secured)
+            break;
+        else if (stream->engine)
+            goes_on = flush_encrypted(stream);
+        else
+            flush_clear(stream);
+    }
+    if (stream->wants_eof && !stream->has_sent_eof && !stream->queue.length &&
+        !stream->spill.length && !stream->has_write_error && stream->is_secured && !stream->is_lost)
+        send_eof(stream);
+    if (stream->is_above && !stream->is_lost &&
+        afn_stream_get_write_buffer_size(stream) <= stream->low)
+        afn__source_schedule(&stream->source);
+}
+
+void afn__stream_tell_writable(struct afn_stream *stream)
+{
+    if (!stream->is_above || afn_stream_get_write_buffer_size(stream) > stream->low)
+        return;
+    stream->is_above = false;
+    if (!stream->handler.writable)
+        return;
+    afn__stream_enter(stream);
+    stream->handler.writable(stream, stream->user);
+    afn__stream_leave(stream);
+}
+
+/* ---- writing ---- */
+
+static int check_above(struct afn_stream *stream)
+{
+    if (!stream->is_above && afn_stream_get_write_buffer_size(stream) > stream->high) {
+        stream->is_above = true;
+        stream->stats.high_water_hits++;
+    }
+    return stream->is_above;
+}
+
+static bool takes_writes(const struct afn_stream *stream)
+{
+    return !stream->is_closing && !stream->has_write_error && !stream->wants_eof;
+}
+
+/* May these bytes go out now, before anything else? */
+static bool can_send(const struct afn_stream *stream)
+{
+    return stream->is_writable && stream->is_secured && !stream->corks && !stream->has_written &&
+           !stream->queue.length && !stream->spill.length;
+}
+
+/* Sends what can be sent at once; returns how much of it needs no queue. */
+static size_t send_first(struct afn_stream *stream, const void *data, size_t length)
+{
+    size_t done = 0;
+
+    if (!can_send(stream))
+        return 0;
+    stream->has_written = stream->callbacks > 0;
+    if (!stream->engine) {
+        done = send_bytes(stream, data, length);
+        stream->stats.bytes_sent += done;
+        return done;
+    }
+    while (done < length && stream->is_writable && !stream->spill.length && !stream->is_lost) {
+        size_t piece = length - done < ENCRYPT_SIZE ? length - done : ENCRYPT_SIZE;
+        size_t encrypted = encrypt(stream, (const char *)data + done, piece);
+
+        afn__stream_drain_engine(stream);
+        if (!encrypted)
+            break;
+        done += encrypted;
+    }
+    return done;
+}
+
+/* There is no memory for what is left of a write: the stream cannot go on once part of it left. */
+static int lack_memory(struct afn_stream *stream, size_t done)
+{
+    if (done)
+        afn__stream_lose(stream, -ENOMEM);
+    return -ENOMEM;
+}
+
+int afn_stream_write(struct afn_stream *stream, const void *data, size_t length)
+{
+    size_t done;
+
+    if (!takes_writes(stream))
+        return -EPIPE;
+    if (!length)
+        return stream->is_above;
+    done = send_first(stream, data, length);
+    if (done == length)
+        return check_above(stream);
+    if (stream->is_lost || stream->has_write_error)
+        return 0;
+    if (afn__queue_append_copy(&stream->queue, (const char *)data + done, length - done) < 0)
+        return lack_memory(stream, done);
+    return check_above(stream);
+}
+
+int afn_stream_write_ref(struct afn_stream *stream, const void *data, size_t length,
+                         void (*release)(void *user), void *user)
+{
+    size_t done = 0;
+    int result = 0;
+
+    if (!takes_writes(stream)) {
+        result = -EPIPE;
+        goto released;
+    }
+    if (length)
+        done = send_first(stream, data, length);
+    if (stream->is_lost || stream->has_write_error)
+        goto released;
+    if (done == length) {
+        result = check_above(stream);
+        goto released;
+    }
+    if (afn__queue_append_reference(&stream->queue, (const char *)data + done, length - done,
+                                    release, user) < 0) {
+        result = lack_memory(stream, done);
+        goto released;
+    }
+    return check_above(stream);
+released:
+    release(user);
+    return result;
+}
+
+/* Sends the first pieces, if that may be now; returns how many bytes went. */
+static size_t send_first_parts(struct afn_stream *stream, const struct afn_buffer *buffers,
+                               size_t count)
+{
+    struct iovec parts[PARTS_PER_SEND];
+    size_t used = count < PARTS_PER_SEND ? count : PARTS_PER_SEND;
+    size_t done;
+
+    if (stream->engine || !can_send(stream))
+        return 0;
+    for (size_t i = 0; i < used; i++)
+        parts[i] = (struct iovec){(void *)buffers[i].data, buffers[i].length};
+    stream->has_written = stream->callbacks > 0;
+    done = send_parts(stream, parts, used);
+    stream->stats.bytes_sent += done;
+    return done;
+}
+
+int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffers, size_t count)
+{
+    size_t done, skip;
+
+    if (!takes_writes(stream))
+        return -EPIPE;
+    if (!count)
+        return stream->is_above;
+    done = skip = send_first_parts(stream, buffers, count);
+    if (stream->is_lost || stream->has_write_error)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = buffers[i].length;
+
+        if (skip >= length) {
+            skip -= length;
+            continue;
+        }
+        if (afn__queue_append_copy(&stream->queue, (const char *)buffers[i].data + skip,
+                                   length - skip) < 0)
+            return lack_memory(stream, done);
+        done += length - skip;
+        skip = 0;
+    }
+    afn__stream_flush(stream);
+    return check_above(stream);
+}
+
+void afn_stream_cork(struct afn_stream *stream)
+{
+    stream->corks++;
+}
+
+void afn_stream_uncork(struct afn_stream *stream)
+{
+    if (!stream->corks || --stream->corks || stream->is_lost)
+        return;
+    afn__stream_flush(stream);
+    if (stream->is_closing)
+        afn__source_schedule(&stream->source);
+}
+
+int afn_stream_write_eof(struct afn_stream *stream)
+{
+    if (stream->is_closing || stream->has_write_error)
+        return -EPIPE;
+    stream->wants_eof = true;
+    afn__stream_flush(stream);
+    return 0;
+}
+
+/* ---- watermarks ---- */
+
+int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t low)
+{
+    if (high == AFN_STREAM_DEFAULT_LIMIT) {
+        if (low == AFN_STREAM_DEFAULT_LIMIT)
+            high = (size_t)64 * 1024;
+        else
+            high = low < SIZE_MAX / 4 ? low * 4 : SIZE_MAX;
+    }
+    if (low == AFN_STREAM_DEFAULT_LIMIT)
+        low = high / 4;
+    if (low > high)
+        return -EINVAL;
+    stream->high = high;
+    stream->low = low;
+    return check_above(stream);
+}
+
+void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_high, size_t *ret_low)
+{
+    *ret_high = stream->high;
+    *ret_low = stream->low;
+}
+
+size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream)
+{
+    return stream->queue.length + stream->spill.length;
+}

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+#include "stream.h"
+
+#include <aiofastnet/error.h>
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_HIGH_WATER ((size_t)64 * 1024)
+
+/* ---- the run ---- */
+
+static void note_events(struct afn_stream *stream, uint32_t events)
+{
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        stream->is_readable = true;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI))
+        stream->has_hint = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        stream->is_writable = true;
+}
+
+/* Ends a close whose last bytes have gone. */
+static void finish_closing(struct afn_stream *stream)
+{
+    if (stream->queue.length || stream->spill.length)
+        return;
+    if (stream->engine)
+        afn__stream_shutdown_engine(stream);
+    else
+        afn__stream_lose(stream, 0);
+}
+
+static void tell_closed(struct afn_stream *stream)
+{
+    if (stream->has_told_closed)
+        return;
+    stream->has_told_closed = true;
+    afn__source_remove(&stream->source);
+    if (stream->handler.closed)
+        stream->handler.closed(stream, stream->user, stream->error);
+    if (stream->engine)
+        stream->engine->destroy(stream->engine_user);
+    stream->engine = NULL;
+    if (!stream->is_fd_taken)
+        afn__sys_close(stream->fd);
+    stream->fd = -1;
+    if (stream->is_kept)
+        afn_stream_unref(stream);
+}
+
+static void run(struct afn__source *source, uint32_t events)
+{
+    struct afn_stream *stream = (struct afn_stream *)source;
+
+    afn_stream_ref(stream);
+    note_events(stream, events);
+    if (!stream->is_lost && !stream->is_secured &&
+        (!stream->has_begun || stream->engine->has_input(stream->engine_user)))
+        afn__stream_handshake(stream);
+    if (!stream->is_lost) {
+        afn__stream_flush(stream);
+        afn__stream_tell_writable(stream);
+    }
+    if (!stream->is_lost)
+        afn__stream_read(stream);
+    if (!stream->is_lost && stream->is_closing)
+        finish_closing(stream);
+    if (stream->is_lost)
+        tell_closed(stream);
+    afn_stream_unref(stream);
+}
+
+void afn__stream_enter(struct afn_stream *stream)
+{
+    stream->callbacks++;
+}
+
+void afn__stream_leave(struct afn_stream *stream)
+{
+    if (--stream->callbacks)
+        return;
+    stream->has_written = false;
+    if (!stream->is_lost)
+        afn__stream_flush(stream);
+}
+
+void afn__stream_lose(struct afn_stream *stream, int error)
+{
+    if (stream->is_lost)
+        return;
+    stream->is_lost = true;
+    stream->is_closing = true;
+    /* After the goodbye nothing of the application can be lost any more. */
+    if (!stream->error && !stream->has_said_goodbye)
+        stream->error = error;
+    afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
+    afn__queue_clear(&stream->queue);
+    afn__buffer_release(&stream->spill);
+    afn__source_schedule(&stream->source);
+}
+
+/* ---- making and freeing ---- */
+
+static void stream_destroy(struct afn__source *source)
+{
+    free(source);
+}
+
+static bool copy_handler(struct afn_stream_handler *target,
+                         const struct afn_stream_handler *handler)
+{
+    size_t size = handler ? handler->size : 0;
+
+    if (size < sizeof(size))
+        return false;
+    if (size > sizeof(*target))
+        size = sizeof(*target);
+    memset(target, 0, sizeof(*target));
+    memcpy(target, handler, size);
+    return target->data || (target->get_buffer && target->buffer_updated);
+}
+
+int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
+                   void *user, unsigned int flags, struct afn_stream **ret_stream)
+{
+    struct afn_stream_handler copy;
+    struct afn_stream *stream;
+    int result;
+
+    if (!reactor || fd < 0 || !ret_stream || (flags & ~AFN_STREAM_PAUSED) ||
+        !copy_handler(&copy, handler))
+        return -EINVAL;
+    stream = calloc(1, sizeof(*stream));
+    if (!stream)
+        return -ENOMEM;
+    stream->references = 1;
+    stream->fd = fd;
+    stream->handler = copy;
+    stream->user = user;
+    stream->high = DEFAULT_HIGH_WATER;
+    stream->low = DEFAULT_HIGH_WATER / 4;
+    stream->is_reading = !(flags & AFN_STREAM_PAUSED);
+    stream->is_writable = true;
+    stream->is_secured = true;
+    stream->source.run = run;
+    stream->source.destroy = stream_destroy;
+    result = afn__sys_get_kind(fd, &stream->kind);
+    if (result == 0)
+        result = afn__sys_set_nonblocking(fd);
+    if (result == 0)
+        result = afn__source_add(&stream->source, reactor, fd, EPOLLIN | EPOLLRDHUP | EPOLLPRI);
+    if (result < 0) {
+        free(stream);
+        return result;
+    }
+    *ret_stream = stream;
+    return 0;
+}
+
+struct afn_stream *afn_stream_ref(struct afn_stream *stream)
+{
+    stream->references++;
+    return stream;
+}
+
+struct afn_stream *afn_stream_unref(struct afn_stream *stream)
+{
+    if (!stream || --stream->references)
+        return NULL;
+    afn__source_remove(&stream->source);
+    afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
+    afn__queue_clear(&stream->queue);
+    afn__buffer_release(&stream->spill);
+    if (stream->engine)
+        stream->engine->destroy(stream->engine_user);
+    if (stream->fd >= 0)
+        afn__sys_close(stream->fd);
+    afn__source_bury(&stream->source);
+    return NULL;
+}
+
+int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_handler *handler,
+                           void *user)
+{
+    struct afn_stream_handler copy;
+
+    if (!copy_handler(&copy, handler))
+        return -EINVAL;
+    stream->handler = copy;
+    stream->user = user;
+    return 0;
+}
+
+/* ---- reading, as far as the program steers it ---- */
+
+void afn_stream_pause_reading(struct afn_stream *stream)
+{
+    stream->is_reading = false;
+}
+
+void afn_stream_resume_reading(struct afn_stream *stream)
+{
+    if (stream->is_reading)
+        return;
+    stream->is_reading = true;
+    if (!stream->is_lost)
+        afn__source_schedule(&stream->source);
+}
+
+bool afn_stream_is_reading(const struct afn_stream *stream)
+{
+    return stream->is_reading && !stream->is_closing && !stream->has_end;
+}
+
+/* ---- closing ---- */
+
+/* Outlives the references of the program until closed was told. */
+static void keep(struct afn_stream *stream)
+{
+    if (stream->is_kept || stream->has_told_closed)
+        return;
+    stream->is_kept = true;
+    afn_stream_ref(stream);
+}
+
+void afn_stream_close(struct afn_stream *stream)
+{
+    keep(stream);
+    if (stream->is_closing)
+        return;
+    stream->is_closing = true;
+    if (!stream->is_secured || stream->has_write_error) {
+        afn__stream_lose(stream, 0);
+        return;
+    }
+    afn__stream_limit_shutdown(stream);
+    afn__source_schedule(&stream->source);
+}
+
+void afn_stream_abort(struct afn_stream *stream, int error)
+{
+    keep(stream);
+    afn__stream_lose(stream, error);
+}
+
+bool afn_stream_is_closing(const struct afn_stream *stream)
+{
+    return stream->is_closing || stream->has_write_error;
+}
+
+int afn_stream_get_fd(const struct afn_stream *stream)
+{
+    return stream->is_fd_taken ? -1 : stream->fd;
+}
+
+int afn_stream_take_fd(struct afn_stream *stream)
+{
+    if (!stream->has_told_closed)
+        return -EBUSY;
+    if (stream->is_fd_taken || stream->fd < 0)
+        return -EBADF;
+    stream->is_fd_taken = true;
+    return stream->fd;
+}
+
+int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stats *ret_stats,
+                         size_t size)
+{
+    if (!ret_stats || !size || size > sizeof(*ret_stats))
+        return -EINVAL;
+    memcpy(ret_stats, &stream->stats, size);
+    return 0;
+}

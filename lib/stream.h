@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AFN_STREAM_H
+#define AFN_STREAM_H
+
+#include <aiofastnet/stream.h>
+#include <aiofastnet/tls.h>
+
+#include "buffer.h"
+#include "queue.h"
+#include "reactor.h"
+#include "sys.h"
+#include "timer.h"
+
+/*
+ * What a run of a stream does, in this order: flush what waits, read what came, say that it is
+ * gone.  Everything that cannot be done where it is noticed asks for a run.
+ */
+struct afn_stream {
+    struct afn__source source; /* first */
+    unsigned int references;
+    int fd; /* the source forgets its own when it is removed */
+    enum afn__fd_kind kind;
+    struct afn_stream_handler handler;
+    void *user;
+
+    struct afn__queue queue; /* of the application */
+    struct afn__buffer spill; /* for the wire: what the kernel did not take of an engine's bytes */
+    size_t high, low;
+    unsigned int corks;
+    unsigned int callbacks; /* of this stream that have not returned */
+
+    const struct afn_engine_ops *engine;
+    void *engine_user;
+    struct afn__timer timer; /* of the handshake, then of the shutdown */
+    uint64_t shutdown_timeout;
+
+    int error; /* the first reason for the loss */
+    struct afn_stream_stats stats;
+
+    /* Reading */
+    bool is_reading;     /* wanted by the program */
+    bool is_readable;    /* the kernel may have something */
+    bool has_hint;       /* the kernel has more than bytes: an end, an error, urgent data */
+    bool has_end;        /* the peer's: of the bytes, or of TLS */
+    bool has_told_end;
+    /* Writing */
+    bool is_writable;    /* the kernel may take something */
+    bool is_watching_out;
+    bool is_above;       /* the high-water mark, until the low one */
+    bool has_written;    /* in the present callback */
+    bool wants_eof;      /* the sending direction ends when the queue is empty */
+    bool has_sent_eof;
+    bool has_write_error;
+    /* Life */
+    bool has_begun;      /* the first step of the handshake was made */
+    bool is_secured;     /* no engine, or its handshake is complete */
+    bool has_said_goodbye; /* everything is flushed, and close_notify made */
+    bool is_closing;
+    bool is_lost;
+    bool is_kept;        /* the library holds a reference until closed was told */
+    bool has_told_closed;
+    bool is_fd_taken;
+};
+
+/* ---- stream.c ---- */
+
+/* The stream is gone; the first error counts.  closed is told by a run. */
+void afn__stream_lose(struct afn_stream *stream, int error);
+
+/* Around every callback: writes in it are gathered, and flushed at the end. */
+void afn__stream_enter(struct afn_stream *stream);
+void afn__stream_leave(struct afn_stream *stream);
+
+/* ---- stream-read.c ---- */
+
+/* Reads and delivers until there is nothing more, the program does not want it, or others should
+ * have their turn; in the last case another run is asked for. */
+void afn__stream_read(struct afn_stream *stream);
+
+/* ---- stream-write.c ---- */
+
+/* Sends what waits, as far as the kernel takes it. */
+void afn__stream_flush(struct afn_stream *stream);
+
+/* Sends bytes for the wire, or keeps them in spill. */
+void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t length);
+
+/* Tells writable when it is due; from a run only. */
+void afn__stream_tell_writable(struct afn_stream *stream);
+
+/* ---- stream-tls.c ---- */
+
+/* Sends what the engine made for the wire; to be called after every function of the engine. */
+void afn__stream_drain_engine(struct afn_stream *stream);
+
+/* One step of the handshake. */
+void afn__stream_handshake(struct afn_stream *stream);
+
+/* Says goodbye once everything is flushed, and loses the stream when that is done. */
+void afn__stream_shutdown_engine(struct afn_stream *stream);
+
+/* Starts the time limit of a close. */
+void afn__stream_limit_shutdown(struct afn_stream *stream);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* accept4 */
+#endif
+
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+static int result_of(int value)
+{
+    return value < 0 ? -errno : value;
+}
+
+int afn__sys_epoll_create(void)
+{
+    return result_of(epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int epoll_change(int epoll_fd, int operation, int fd, uint32_t events, void *data)
+{
+    struct epoll_event event = {.events = events, .data.ptr = data};
+
+    return result_of(epoll_ctl(epoll_fd, operation, fd, &event));
+}
+
+int afn__sys_epoll_add(int epoll_fd, int fd, uint32_t events, void *data)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_ADD, fd, events, data);
+}
+
+int afn__sys_epoll_modify(int epoll_fd, int fd, uint32_t events, void *data)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_MOD, fd, events, data);
+}
+
+int afn__sys_epoll_remove(int epoll_fd, int fd)
+{
+    return epoll_change(epoll_fd, EPOLL_CTL_DEL, fd, 0, NULL);
+}
+
+int afn__sys_epoll_wait(int epoll_fd, struct epoll_event *events, int capacity, int timeout)
+{
+    int count;
+
+    /* A wait without a limit that a signal ends is not taken up again: the caller looks whether the
+     * signal handler asked it to stop. */
+    count = result_of(epoll_wait(epoll_fd, events, capacity, timeout));
+    return count == -EINTR ? 0 : count;
+}
+
+int afn__sys_eventfd(void)
+{
+    return result_of(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int afn__sys_eventfd_raise(int fd)
+{
+    return result_of(eventfd_write(fd, 1));
+}
+
+int afn__sys_timerfd(void)
+{
+    return result_of(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+}
+
+int afn__sys_timerfd_set(int fd, uint64_t deadline)
+{
+    struct itimerspec when = {
+        .it_value.tv_sec = (time_t)(deadline / 1000000),
+        .it_value.tv_nsec = (long)(deadline % 1000000) * 1000,
+    };
+
+    return result_of(timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL));
+}
+
+uint64_t afn__sys_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int afn__sys_close(int fd)
+{
+    /* On Linux the descriptor is gone whatever close says, EINTR included. */
+    return result_of(close(fd));
+}
+
+int afn__sys_set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    if (flags < 0)
+        return -errno;
+    return flags & O_NONBLOCK ? 0 : result_of(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
+{
+    int domain;
+    socklen_t length = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
+        return -errno;
+    *ret_kind = domain == AF_INET || domain == AF_INET6 ? AFN__FD_TCP
+                : domain == AF_UNIX                     ? AFN__FD_UNIX
+                                                        : AFN__FD_OTHER;
+    return 0;
+}
+
+/*
+ * A Unix socket cuts a read short where descriptors or credentials were passed, although more
+ * bytes wait; it says so with MSG_CTRUNC, since there is no room for them.
+ */
+static ssize_t receive_unix(int fd, void *buffer, size_t length, bool *ret_whole)
+{
+    struct iovec part = {.iov_base = buffer, .iov_len = length};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t count = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+
+    *ret_whole = !(message.msg_flags & MSG_CTRUNC);
+    return count;
+}
+
+ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
+                      bool *ret_drained)
+{
+    bool short_is_proof = kind == AFN__FD_TCP;
+    ssize_t count;
+
+    do
+        count = kind == AFN__FD_UNIX ? receive_unix(fd, buffer, length, &short_is_proof)
+                                     : recv(fd, buffer, length, 0);
+    while (count < 0 && errno == EINTR);
+    if (count < 0) {
+        *ret_drained = true;
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    }
+    *ret_drained = short_is_proof && (size_t)count < length;
+    return count;
+}
+
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
+{
+    struct msghdr message = {
+        .msg_iov = (struct iovec *)parts,
+        .msg_iovlen = count < IOV_MAX ? count : IOV_MAX,
+    };
+    ssize_t sent;
+
+    do
+        sent = count == 1 ? send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                          : sendmsg(fd, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return sent;
+}
+
+int afn__sys_shutdown_write(int fd)
+{
+    return result_of(shutdown(fd, SHUT_WR));
+}
+
+int afn__sys_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_length)
+{
+    int accepted;
+
+    do {
+        *ret_length = sizeof(*ret_address);
+        accepted =
+            accept4(fd, (struct sockaddr *)ret_address, ret_length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (accepted < 0 && errno == EINTR);
+    return result_of(accepted);
+}
+
+int afn__sys_socket(int family)
+{
+    return result_of(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+}
+
+int afn__sys_bind(int fd, const struct sockaddr *address, socklen_t length)
+{
+    return result_of(bind(fd, address, length));
+}
+
+int afn__sys_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int result = result_of(connect(fd, address, length));
+
+    /* An interrupted connect goes on by itself. */
+    return result == -EINTR ? -EINPROGRESS : result;
+}
+
+int afn__sys_get_error(int fd)
+{
+    int error = 0;
+    socklen_t length = sizeof(error);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+        return -errno;
+    return -error;
+}
