@@ -81,7 +81,7 @@ void afn__stream_shutdown_engine(struct afn_stream *stream)
     if (stream->is_lost)
         return;
     /* Nobody answers any more, or has already. */
-    if (result != -EAGAIN || stream->has_end || stream->has_write_error) {
+    if (result != -EAGAIN || stream->end || stream->has_write_error) {
         if (!stream->spill.length)
             afn__stream_lose(stream, 0);
     }
@@ -114,7 +114,7 @@ static int check_state(const struct afn_stream *stream)
 {
     if (stream->engine)
         return -EBUSY;
-    if (stream->is_closing || stream->has_write_error || stream->wants_eof || stream->has_end)
+    if (stream->is_closing || stream->has_write_error || stream->wants_eof || stream->end)
         return -EPIPE;
     return 0;
 }
@@ -191,6 +191,8 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
     result = start(stream, &afn__tls_engine, tls, &copy);
     if (result < 0)
         afn__tls_engine.destroy(tls);
+    else
+        afn__tls_attach(tls);
     return result;
 }
 

@@ -20,11 +20,10 @@ static void fail_writing(struct afn_stream *stream, int error)
 {
     stream->has_write_error = true;
     stream->is_writable = false;
-    if (!stream->error)
-        stream->error = error;
+    afn__stream_note_error(stream, error);
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
-    if (stream->is_closing || !stream->is_reading || stream->has_end || !stream->is_secured) {
+    if (stream->is_closing || !stream->is_reading || stream->end || !stream->is_secured) {
         afn__stream_lose(stream, error);
         return;
     }
@@ -399,7 +398,10 @@ int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t l
         return -EINVAL;
     stream->high = high;
     stream->low = low;
-    return check_above(stream);
+    check_above(stream);
+    if (stream->is_above && afn_stream_get_write_buffer_size(stream) <= low)
+        afn__source_schedule(&stream->source);
+    return afn_stream_get_write_buffer_size(stream) > high;
 }
 
 void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_high, size_t *ret_low)

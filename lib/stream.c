@@ -33,6 +33,13 @@ static void finish_closing(struct afn_stream *stream)
         afn__stream_lose(stream, 0);
 }
 
+static void close_fd(struct afn_stream *stream)
+{
+    if (stream->fd >= 0 && !stream->is_fd_taken)
+        afn__sys_close(stream->fd);
+    stream->fd = -1;
+}
+
 static void tell_closed(struct afn_stream *stream)
 {
     if (stream->has_told_closed)
@@ -41,12 +48,7 @@ static void tell_closed(struct afn_stream *stream)
     afn__source_remove(&stream->source);
     if (stream->handler.closed)
         stream->handler.closed(stream, stream->user, stream->error);
-    if (stream->engine)
-        stream->engine->destroy(stream->engine_user);
-    stream->engine = NULL;
-    if (!stream->is_fd_taken)
-        afn__sys_close(stream->fd);
-    stream->fd = -1;
+    close_fd(stream);
     if (stream->is_kept)
         afn_stream_unref(stream);
 }
@@ -55,7 +57,6 @@ static void run(struct afn__source *source, uint32_t events)
 {
     struct afn_stream *stream = (struct afn_stream *)source;
 
-    afn_stream_ref(stream);
     note_events(stream, events);
     if (!stream->is_lost && !stream->is_secured &&
         (!stream->has_begun || stream->engine->has_input(stream->engine_user)))
@@ -66,11 +67,13 @@ static void run(struct afn__source *source, uint32_t events)
     }
     if (!stream->is_lost)
         afn__stream_read(stream);
+    /* An engine that had to read before it could write has read now. */
+    if (!stream->is_lost && stream->queue.length && stream->is_writable)
+        afn__stream_flush(stream);
     if (!stream->is_lost && stream->is_closing)
         finish_closing(stream);
     if (stream->is_lost)
         tell_closed(stream);
-    afn_stream_unref(stream);
 }
 
 void afn__stream_enter(struct afn_stream *stream)
@@ -87,15 +90,20 @@ void afn__stream_leave(struct afn_stream *stream)
         afn__stream_flush(stream);
 }
 
+void afn__stream_note_error(struct afn_stream *stream, int error)
+{
+    /* After the goodbye nothing of the application can be lost any more. */
+    if (!stream->error && !stream->has_said_goodbye)
+        stream->error = error;
+}
+
 void afn__stream_lose(struct afn_stream *stream, int error)
 {
     if (stream->is_lost)
         return;
     stream->is_lost = true;
     stream->is_closing = true;
-    /* After the goodbye nothing of the application can be lost any more. */
-    if (!stream->error && !stream->has_said_goodbye)
-        stream->error = error;
+    afn__stream_note_error(stream, error);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
@@ -106,7 +114,11 @@ void afn__stream_lose(struct afn_stream *stream, int error)
 
 static void stream_destroy(struct afn__source *source)
 {
-    free(source);
+    struct afn_stream *stream = (struct afn_stream *)source;
+
+    if (stream->engine)
+        stream->engine->destroy(stream->engine_user);
+    free(stream);
 }
 
 static bool copy_handler(struct afn_stream_handler *target,
@@ -170,14 +182,14 @@ struct afn_stream *afn_stream_unref(struct afn_stream *stream)
 {
     if (!stream || --stream->references)
         return NULL;
+    /* One of its callbacks may be running: what follows it finds a stream that is lost and has told
+     * so, and the memory stays until the end of the dispatch. */
+    stream->is_lost = stream->is_closing = stream->has_told_closed = true;
     afn__source_remove(&stream->source);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
-    if (stream->engine)
-        stream->engine->destroy(stream->engine_user);
-    if (stream->fd >= 0)
-        afn__sys_close(stream->fd);
+    close_fd(stream);
     afn__source_bury(&stream->source);
     return NULL;
 }
@@ -212,7 +224,7 @@ void afn_stream_resume_reading(struct afn_stream *stream)
 
 bool afn_stream_is_reading(const struct afn_stream *stream)
 {
-    return stream->is_reading && !stream->is_closing && !stream->has_end;
+    return stream->is_reading && !stream->is_closing && !stream->end;
 }
 
 /* ---- closing ---- */

@@ -34,6 +34,7 @@ struct afn_stream {
     struct afn__timer timer; /* of the handshake, then of the shutdown */
     uint64_t shutdown_timeout;
 
+    int end;   /* of what the peer sends: 0 not yet, AFN__END_PROPER, or why it ended otherwise */
     int error; /* the first reason for the loss */
     struct afn_stream_stats stats;
 
@@ -41,7 +42,6 @@ struct afn_stream {
     bool is_reading;     /* wanted by the program */
     bool is_readable;    /* the kernel may have something */
     bool has_hint;       /* the kernel has more than bytes: an end, an error, urgent data */
-    bool has_end;        /* the peer's: of the bytes, or of TLS */
     bool has_told_end;
     /* Writing */
     bool is_writable;    /* the kernel may take something */
@@ -62,7 +62,12 @@ struct afn_stream {
     bool is_fd_taken;
 };
 
+#define AFN__END_PROPER 1
+
 /* ---- stream.c ---- */
+
+/* Remembers why the stream will be lost. */
+void afn__stream_note_error(struct afn_stream *stream, int error);
 
 /* The stream is gone; the first error counts.  closed is told by a run. */
 void afn__stream_lose(struct afn_stream *stream, int error);

@@ -44,15 +44,21 @@ int afn__tls_new(SSL *ssl, struct afn__shared_window *shared, struct afn_tls **r
         return -ENOMEM;
     }
     tls->ssl = ssl;
+    *ret_tls = tls;
+    return 0;
+}
+
+void afn__tls_attach(struct afn_tls *tls)
+{
     /* One reference for each direction, and ours. */
     BIO_up_ref(tls->bio);
     BIO_up_ref(tls->bio);
-    SSL_set0_rbio(ssl, tls->bio);
-    SSL_set0_wbio(ssl, tls->bio);
-    SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY |
-                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    *ret_tls = tls;
-    return 0;
+    SSL_set0_rbio(tls->ssl, tls->bio);
+    SSL_set0_wbio(tls->ssl, tls->bio);
+    SSL_set_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY |
+                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    /* With read-ahead, whole records would wait in OpenSSL's buffers where nobody can see them. */
+    SSL_set_read_ahead(tls->ssl, 0);
 }
 
 static void tls_destroy(void *user)
@@ -257,7 +263,11 @@ const struct afn_engine_ops afn__tls_engine = {
 
 int afn_tls_new(SSL *ssl, struct afn_tls **ret_tls)
 {
-    return afn__tls_new(ssl, NULL, ret_tls);
+    int result = afn__tls_new(ssl, NULL, ret_tls);
+
+    if (result == 0)
+        afn__tls_attach(*ret_tls);
+    return result;
 }
 
 struct afn_tls *afn_tls_free(struct afn_tls *tls)

@@ -33,7 +33,10 @@ struct afn_tls {
 /* The engine as a stream uses it; its user is a struct afn_tls. */
 extern const struct afn_engine_ops afn__tls_engine;
 
-/* Makes an engine; shared may be NULL: 0, -EINVAL or -ENOMEM. */
+/* Makes an engine, which leaves ssl as it is; shared may be NULL: 0, -EINVAL or -ENOMEM. */
 int afn__tls_new(SSL *ssl, struct afn__shared_window *shared, struct afn_tls **ret_tls);
+
+/* Puts the BIO of the engine in the place of those of its ssl. */
+void afn__tls_attach(struct afn_tls *tls);
 
 #endif

@@ -45,7 +45,7 @@ struct afn_tls_options {
  * Ownership: the stream takes a reference of its own to ssl; the caller's stays the caller's.
  * Callbacks: secured, or closed with the reason.
  * Returns: 0; -EBUSY when the stream has TLS already; -EPIPE when it is closing or lost; -EINVAL;
- *          -ENOMEM.  On failure the stream is as it was; of ssl, the BIOs may have been replaced.
+ *          -ENOMEM.  On failure neither the stream nor ssl has changed.
  * Since: 0.1.0
  */
 int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_tls_options *options);
@@ -53,7 +53,7 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
 /*
  * The SSL of a stream, or NULL when it has none or has another engine.
  *
- * Ownership: the stream's; valid while the stream is.
+ * Ownership: the stream's; valid as long as the caller holds a reference to the stream.
  * Since: 0.1.0
  */
 SSL *afn_stream_get_ssl(const struct afn_stream *stream);
