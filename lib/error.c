@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define MAX_ERRNO 4095
+
 const char *afn_strerror(int error)
 {
     switch (error) {
@@ -13,12 +15,12 @@ const char *afn_strerror(int error)
     case AFN_ERR_HANDSHAKE_TIMEOUT:
         return "TLS handshake took too long";
     case AFN_ERR_SHUTDOWN_TIMEOUT:
-        return "TLS shutdown took too long";
+        return "close could not flush in time";
     case AFN_ERR_ENGINE:
         return "the engine of the stream failed";
     case AFN_ERR_ABORTED:
         return "aborted";
     default:
-        return strerror(error < 0 ? -error : error);
+        return strerror(error < 0 && error > -MAX_ERRNO ? -error : error);
     }
 }

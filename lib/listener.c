@@ -25,12 +25,15 @@ struct afn_listener {
     bool is_closed;
 };
 
-static bool is_shortage(int error)
+/* One connection is gone before it was accepted; the next one may be all right. */
+static bool is_of_connection(int error)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOBUFS || error == -ENOMEM;
+    return error == -ECONNABORTED || error == -EPROTO || error == -ENETDOWN ||
+           error == -ENETUNREACH || error == -EHOSTDOWN || error == -EHOSTUNREACH ||
+           error == -ENOPROTOOPT || error == -ENONET;
 }
 
-/* Says that the listener itself, not one connection, is unusable. */
+/* The listener itself is unusable. */
 static bool is_fatal(int error)
 {
     return error == -EBADF || error == -EINVAL || error == -ENOTSOCK || error == -EOPNOTSUPP ||
@@ -53,11 +56,10 @@ static void end_retry(struct afn__timer *timer)
 
 static void fail(struct afn_listener *listener, int error)
 {
-    struct afn_reactor *reactor = listener->source.reactor;
-
-    if (!is_shortage(error) ||
-        afn__reactor_start_timer(reactor, &listener->retry, RETRY_DELAY) < 0)
+    if (is_fatal(error))
         afn_listener_close(listener);
+    else if (afn__reactor_start_timer(listener->source.reactor, &listener->retry, RETRY_DELAY) < 0)
+        afn__source_schedule(&listener->source);
     tell_failed(listener, error);
 }
 
@@ -69,13 +71,13 @@ static void run(struct afn__source *source, uint32_t events)
     /* New connections do not end the wait after a shortage. */
     if (listener->retry.position)
         return;
-    afn_listener_ref(listener);
+    /* A callback may close it and drop it: the memory stays until the end of the dispatch. */
     for (unsigned int i = 0; !listener->is_closed; i++) {
         struct sockaddr_storage address;
         socklen_t length;
         int fd;
 
-        if (i == listener->max_batch) {
+        if (i == listener->max_batch || source->reactor->is_stopped) {
             afn__source_schedule(source);
             break;
         }
@@ -85,13 +87,11 @@ static void run(struct afn__source *source, uint32_t events)
         if (fd >= 0) {
             listener->handler.accepted(listener, listener->user, fd,
                                        (const struct sockaddr *)&address, length);
-        } else if (is_shortage(fd) || is_fatal(fd)) {
+        } else if (!is_of_connection(fd)) {
             fail(listener, fd);
             break;
         }
-        /* Any other error is that of one connection, which is gone. */
     }
-    afn_listener_unref(listener);
 }
 
 static void destroy(struct afn__source *source)

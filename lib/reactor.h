@@ -57,6 +57,7 @@ struct afn_reactor {
     struct afn__timers timers;
     uint64_t armed; /* what the timerfd is set to, 0: nothing */
     bool is_dispatching;
+    /* Every loop that calls user code looks at this after each call. */
     volatile sig_atomic_t is_stopped; /* may be set by a signal handler */
     unsigned int max_rounds;
     bool (*is_busy)(void *user);
@@ -64,6 +65,7 @@ struct afn_reactor {
     unsigned char *wire;   /* AFN__WIRE_SIZE */
     unsigned char *plain;  /* AFN__PLAIN_SIZE */
     unsigned char *record; /* AFN__RECORD_SIZE: small writes become one record here */
+    bool is_record_taken;  /* an engine is reading from it */
     struct afn__shared_window window;
 };
 

@@ -8,13 +8,8 @@
 /* Bytes of the wire that one stream may take in one run while others wait. */
 #define READ_BUDGET ((size_t)1024 * 1024)
 
-/* Once it is closing, an engine goes on reading until the peer has said goodbye. */
-static bool is_discarding(const struct afn_stream *stream)
-{
-    return stream->is_closing && stream->engine;
-}
-
-/* Is there anybody who takes what comes, or the end? */
+/* Is there anybody who takes what comes, or the end?  Once the stream is closing, an engine goes on
+ * reading until the peer has said goodbye. */
 static bool wants_input(const struct afn_stream *stream)
 {
     if (stream->is_lost || stream->has_told_end)
@@ -44,6 +39,8 @@ static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
         stream->end = (int)count;
     else
         stream->end = stream->engine ? AFN_ERR_TRUNCATED : AFN__END_PROPER;
+    if (stream->end && stream->write_error)
+        stream->end = stream->write_error;
     return 0;
 }
 
@@ -68,8 +65,7 @@ static void take_end(struct afn_stream *stream)
 
     stream->has_told_end = true;
     if (end != AFN__END_PROPER && (end != AFN_ERR_TRUNCATED || !stream->is_secured)) {
-        /* A peer that is gone before it answered the goodbye is no news. */
-        afn__stream_lose(stream, is_discarding(stream) && !stream->queue.length ? 0 : end);
+        afn__stream_lose(stream, end);
         return;
     }
     if (stream->is_closing)
@@ -78,7 +74,7 @@ static void take_end(struct afn_stream *stream)
         afn__stream_note_error(stream, end);
     /* A truncated connection is not kept open, whatever eof says: TLS has no half-close of it. */
     if ((!ask_keeps_open(stream) || end == AFN_ERR_TRUNCATED) && !stream->is_lost)
-        afn_stream_close(stream);
+        afn__stream_begin_closing(stream);
 }
 
 /* ---- delivering ---- */
@@ -97,6 +93,7 @@ static void deliver(struct afn_stream *stream, const void *data, size_t length)
 static void *ask_buffer(struct afn_stream *stream, size_t *ret_length)
 {
     const struct afn_engine_ops *engine = stream->engine;
+    const void *user = stream->user;
     void *buffer = NULL;
 
     *ret_length = 0;
@@ -104,7 +101,7 @@ static void *ask_buffer(struct afn_stream *stream, size_t *ret_length)
     stream->handler.get_buffer(stream, stream->user, &buffer, ret_length);
     afn__stream_leave(stream);
     if (!wants_input(stream) || stream->is_closing || stream->handler.data ||
-        stream->engine != engine)
+        stream->engine != engine || stream->user != user)
         return NULL;
     if (buffer && *ret_length)
         return buffer;
@@ -149,7 +146,8 @@ static bool has_engine_input(const struct afn_stream *stream)
     return stream->engine && !stream->end && stream->engine->has_input(stream->engine_user);
 }
 
-/* Decrypts as much as fits; an end is noted. */
+/* Decrypts as much as fits; an end is noted.  What the engine answers is sent after the bytes are
+ * delivered: a peer that is gone by then cannot keep them from the program. */
 static size_t decrypt(struct afn_stream *stream, void *buffer, size_t length)
 {
     size_t done = 0;
@@ -165,7 +163,6 @@ static size_t decrypt(struct afn_stream *stream, void *buffer, size_t length)
         else
             break;
     }
-    afn__stream_drain_engine(stream);
     return done;
 }
 
@@ -180,20 +177,24 @@ static void read_engine(struct afn_stream *stream)
         count = decrypt(stream, scratch, AFN__PLAIN_SIZE);
         if (!stream->is_lost)
             deliver(stream, scratch, count);
-        return;
+    } else {
+        buffer = ask_buffer(stream, &length);
+        if (!buffer)
+            return;
+        count = decrypt(stream, buffer, length);
+        if (count && !stream->is_lost)
+            tell_updated(stream, count);
     }
-    buffer = ask_buffer(stream, &length);
-    if (!buffer)
-        return;
-    count = decrypt(stream, buffer, length);
-    if (count && !stream->is_lost)
-        tell_updated(stream, count);
+    if (!stream->is_lost)
+        afn__stream_drain_engine(stream);
 }
 
 static void settle(struct afn_stream *stream)
 {
-    if (stream->engine && stream->engine->settle(stream->engine_user) < 0)
-        afn__stream_lose(stream, -ENOMEM);
+    int result = stream->engine->settle(stream->engine_user);
+
+    if (result < 0)
+        afn__stream_lose(stream, result);
 }
 
 /* Feeds what came to the engine, and lets the handshake or the program have it. */
@@ -201,15 +202,19 @@ static size_t read_wire(struct afn_stream *stream)
 {
     unsigned char *scratch = stream->source.reactor->wire;
     size_t count = 0;
+    int result;
 
-    if (!has_engine_input(stream)) {
+    /* A handshake that does not take what it was fed must not keep the rest from coming. */
+    if (!stream->is_secured || !has_engine_input(stream)) {
         count = receive(stream, scratch, AFN__WIRE_SIZE);
-        if (count && stream->engine->feed(stream->engine_user, scratch, count) < 0)
-            afn__stream_lose(stream, -ENOMEM);
+        result = count ? stream->engine->feed(stream->engine_user, scratch, count) : 0;
+        if (result < 0)
+            afn__stream_lose(stream, result);
     }
     if (!stream->is_lost && !stream->is_secured && has_engine_input(stream))
         afn__stream_handshake(stream);
-    while (stream->is_secured && wants_input(stream) && has_engine_input(stream))
+    while (stream->is_secured && wants_input(stream) && has_engine_input(stream) &&
+           afn__stream_goes_on(stream))
         read_engine(stream);
     settle(stream);
     return count;
@@ -222,19 +227,19 @@ void afn__stream_read(struct afn_stream *stream)
     size_t total = 0;
 
     while (wants_input(stream) || (!stream->is_secured && !stream->is_lost)) {
+        if (total >= READ_BUDGET || !afn__stream_goes_on(stream)) {
+            afn__source_schedule(&stream->source);
+            return;
+        }
         if (stream->end) {
             take_end(stream);
             break;
         }
         if (!stream->is_readable && !(stream->is_secured && has_engine_input(stream)))
             break;
-        if (total >= READ_BUDGET) {
-            afn__source_schedule(&stream->source);
-            return;
-        }
         total += stream->engine ? read_wire(stream) : read_clear(stream);
     }
     /* Everything that came before a failed write was delivered. */
-    if (stream->has_write_error && !stream->is_lost)
-        afn__stream_lose(stream, stream->error);
+    if (stream->write_error && !stream->is_lost)
+        afn__stream_lose(stream, stream->write_error);
 }

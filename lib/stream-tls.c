@@ -47,7 +47,7 @@ void afn__stream_drain_engine(struct afn_stream *stream)
     size_t length;
 
     stream->engine->drain(stream->engine_user, &data, &length);
-    if (length && !stream->is_lost && !stream->has_write_error)
+    if (length && !stream->is_lost && !stream->write_error)
         afn__stream_send_wire(stream, data, length);
 }
 
@@ -80,8 +80,12 @@ void afn__stream_shutdown_engine(struct afn_stream *stream)
     afn__stream_drain_engine(stream);
     if (stream->is_lost)
         return;
+    if (result == -EBUSY && !stream->end && !stream->write_error) {
+        stream->has_said_goodbye = false;
+        return;
+    }
     /* Nobody answers any more, or has already. */
-    if (result != -EAGAIN || stream->end || stream->has_write_error) {
+    if (result != -EAGAIN || stream->end || stream->write_error) {
         if (!stream->spill.length)
             afn__stream_lose(stream, 0);
     }
@@ -114,7 +118,7 @@ static int check_state(const struct afn_stream *stream)
 {
     if (stream->engine)
         return -EBUSY;
-    if (stream->is_closing || stream->has_write_error || stream->wants_eof || stream->end)
+    if (stream->is_closing || stream->write_error || stream->wants_eof || stream->end)
         return -EPIPE;
     return 0;
 }
@@ -142,11 +146,11 @@ static int start(struct afn_stream *stream, const struct afn_engine_ops *ops, vo
 
     if (options->received_length)
         result = ops->feed(user, options->received, options->received_length);
-    if (result == 0 && options->received_length)
+    if (result >= 0 && options->received_length)
         result = ops->settle(user);
-    if (result == 0)
+    if (result >= 0)
         result = limit(stream, options->handshake_timeout, fail_handshake);
-    if (result == 0)
+    if (result >= 0)
         result = spill_queue(stream);
     if (result < 0) {
         afn__reactor_stop_timer(stream->source.reactor, &stream->timer);

@@ -18,12 +18,11 @@
  */
 static void fail_writing(struct afn_stream *stream, int error)
 {
-    stream->has_write_error = true;
+    stream->write_error = error;
     stream->is_writable = false;
-    afn__stream_note_error(stream, error);
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
-    if (stream->is_closing || !stream->is_reading || stream->end || !stream->is_secured) {
+    if (stream->is_closing || stream->has_told_end || (stream->is_secured && !stream->is_reading)) {
         afn__stream_lose(stream, error);
         return;
     }
@@ -78,7 +77,7 @@ void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t l
 {
     size_t done = stream->spill.length ? 0 : send_bytes(stream, data, length);
 
-    if (stream->has_write_error || stream->is_lost)
+    if (stream->write_error || stream->is_lost)
         return;
     if (afn__buffer_append(&stream->spill, (const char *)data + done, length - done) < 0)
         afn__stream_lose(stream, -ENOMEM);
@@ -91,7 +90,7 @@ static void flush_spill(struct afn_stream *stream)
     size_t done =
         send_bytes(stream, afn__buffer_data(&stream->spill), stream->spill.length);
 
-    if (!stream->has_write_error)
+    if (!stream->write_error)
         afn__buffer_consume(&stream->spill, done);
 }
 
@@ -102,7 +101,7 @@ static void flush_clear(struct afn_stream *stream)
     size_t done = send_parts(stream, parts, count);
 
     stream->stats.bytes_sent += done;
-    if (!stream->has_write_error)
+    if (!stream->write_error)
         afn__queue_consume(&stream->queue, done);
 }
 
@@ -126,7 +125,8 @@ static size_t next_piece(struct afn_stream *stream, const void **ret_data)
     struct iovec part;
 
     afn__queue_peek(&stream->queue, &part, 1);
-    if (part.iov_len >= AFN__RECORD_SIZE || part.iov_len == stream->queue.length) {
+    if (part.iov_len >= AFN__RECORD_SIZE || part.iov_len == stream->queue.length ||
+        stream->source.reactor->is_record_taken) {
         *ret_data = part.iov_base;
         return part.iov_len < ENCRYPT_SIZE ? part.iov_len : ENCRYPT_SIZE;
     }
@@ -142,8 +142,14 @@ static bool flush_encrypted(struct afn_stream *stream)
 
     while (stream->queue.length && total < ENCRYPT_SIZE && !stream->is_lost) {
         const void *data;
-        size_t done = encrypt(stream, data, next_piece(stream, &data));
+        size_t length = next_piece(stream, &data), done;
+        bool takes_record = data == stream->source.reactor->record;
 
+        /* A callback out of OpenSSL may make another stream flush meanwhile. */
+        stream->source.reactor->is_record_taken |= takes_record;
+        done = encrypt(stream, data, length);
+        if (takes_record)
+            stream->source.reactor->is_record_taken = false;
         if (!done) {
             is_waiting = true;
             break;
@@ -161,13 +167,14 @@ static void send_eof(struct afn_stream *stream)
 {
     int result;
 
-    stream->has_sent_eof = true;
     if (stream->engine) {
         result = stream->engine->shutdown(stream->engine_user);
+        stream->has_sent_eof = result != -EBUSY;
         afn__stream_drain_engine(stream);
-        if (result < 0 && result != -EAGAIN)
+        if (result < 0 && result != -EAGAIN && result != -EBUSY)
             afn__stream_lose(stream, result);
     } else {
+        stream->has_sent_eof = true;
         result = afn__sys_shutdown_write(stream->fd);
         if (result < 0)
             fail_writing(stream, result);
@@ -191,7 +198,7 @@ void afn__stream_flush(struct afn_stream *stream)
             flush_clear(stream);
     }
     if (stream->wants_eof && !stream->has_sent_eof && !stream->queue.length &&
-        !stream->spill.length && !stream->has_write_error && stream->is_secured && !stream->is_lost)
+        !stream->spill.length && !stream->write_error && stream->is_secured && !stream->is_lost)
         send_eof(stream);
     if (stream->is_above && !stream->is_lost &&
         afn_stream_get_write_buffer_size(stream) <= stream->low)
@@ -200,7 +207,8 @@ void afn__stream_flush(struct afn_stream *stream)
 
 void afn__stream_tell_writable(struct afn_stream *stream)
 {
-    if (!stream->is_above || afn_stream_get_write_buffer_size(stream) > stream->low)
+    if (!stream->is_above || stream->is_lost || stream->write_error ||
+        afn_stream_get_write_buffer_size(stream) > stream->low)
         return;
     stream->is_above = false;
     if (!stream->handler.writable)
@@ -223,7 +231,7 @@ static int check_above(struct afn_stream *stream)
 
 static bool takes_writes(const struct afn_stream *stream)
 {
-    return !stream->is_closing && !stream->has_write_error && !stream->wants_eof;
+    return !stream->is_closing && !stream->write_error && !stream->wants_eof;
 }
 
 /* May these bytes go out now, before anything else? */
@@ -277,7 +285,7 @@ int afn_stream_write(struct afn_stream *stream, const void *data, size_t length)
     done = send_first(stream, data, length);
     if (done == length)
         return check_above(stream);
-    if (stream->is_lost || stream->has_write_error)
+    if (stream->is_lost || stream->write_error)
         return 0;
     if (afn__queue_append_copy(&stream->queue, (const char *)data + done, length - done) < 0)
         return lack_memory(stream, done);
@@ -296,7 +304,7 @@ int afn_stream_write_ref(struct afn_stream *stream, const void *data, size_t len
     }
     if (length)
         done = send_first(stream, data, length);
-    if (stream->is_lost || stream->has_write_error)
+    if (stream->is_lost || stream->write_error)
         goto released;
     if (done == length) {
         result = check_above(stream);
@@ -309,7 +317,8 @@ int afn_stream_write_ref(struct afn_stream *stream, const void *data, size_t len
     }
     return check_above(stream);
 released:
-    release(user);
+    if (release)
+        release(user);
     return result;
 }
 
@@ -340,7 +349,7 @@ int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffer
     if (!count)
         return stream->is_above;
     done = skip = send_first_parts(stream, buffers, count);
-    if (stream->is_lost || stream->has_write_error)
+    if (stream->is_lost || stream->write_error)
         return 0;
     for (size_t i = 0; i < count; i++) {
         size_t length = buffers[i].length;
@@ -375,7 +384,7 @@ void afn_stream_uncork(struct afn_stream *stream)
 
 int afn_stream_write_eof(struct afn_stream *stream)
 {
-    if (stream->is_closing || stream->has_write_error)
+    if (stream->is_closing || stream->write_error)
         return -EPIPE;
     stream->wants_eof = true;
     afn__stream_flush(stream);
@@ -388,7 +397,7 @@ int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t l
 {
     if (high == AFN_STREAM_DEFAULT_LIMIT) {
         if (low == AFN_STREAM_DEFAULT_LIMIT)
-            high = (size_t)64 * 1024;
+            high = AFN__HIGH_WATER;
         else
             high = low < SIZE_MAX / 4 ? low * 4 : SIZE_MAX;
     }
@@ -412,5 +421,5 @@ void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_hi
 
 size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream)
 {
-    return stream->queue.length + stream->spill.length;
+    return stream->is_lost ? 0 : stream->queue.length + stream->spill.length;
 }

@@ -3,12 +3,9 @@
 
 #include <aiofastnet/error.h>
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define DEFAULT_HIGH_WATER ((size_t)64 * 1024)
 
 /* ---- the run ---- */
 
@@ -33,6 +30,12 @@ static void finish_closing(struct afn_stream *stream)
         afn__stream_lose(stream, 0);
 }
 
+static void drop_output(struct afn_stream *stream)
+{
+    afn__queue_clear(&stream->queue);
+    afn__buffer_release(&stream->spill);
+}
+
 static void close_fd(struct afn_stream *stream)
 {
     if (stream->fd >= 0 && !stream->is_fd_taken)
@@ -46,6 +49,7 @@ static void tell_closed(struct afn_stream *stream)
         return;
     stream->has_told_closed = true;
     afn__source_remove(&stream->source);
+    drop_output(stream);
     if (stream->handler.closed)
         stream->handler.closed(stream, stream->user, stream->error);
     close_fd(stream);
@@ -61,18 +65,20 @@ static void run(struct afn__source *source, uint32_t events)
     if (!stream->is_lost && !stream->is_secured &&
         (!stream->has_begun || stream->engine->has_input(stream->engine_user)))
         afn__stream_handshake(stream);
-    if (!stream->is_lost) {
+    if (afn__stream_goes_on(stream)) {
         afn__stream_flush(stream);
         afn__stream_tell_writable(stream);
     }
-    if (!stream->is_lost)
+    if (afn__stream_goes_on(stream))
         afn__stream_read(stream);
     /* An engine that had to read before it could write has read now. */
-    if (!stream->is_lost && stream->queue.length && stream->is_writable)
+    if (afn__stream_goes_on(stream) && stream->engine)
         afn__stream_flush(stream);
-    if (!stream->is_lost && stream->is_closing)
+    if (afn__stream_goes_on(stream) && stream->is_closing)
         finish_closing(stream);
-    if (stream->is_lost)
+    if (stream->source.reactor->is_stopped)
+        afn__source_schedule(source);
+    else if (stream->is_lost)
         tell_closed(stream);
 }
 
@@ -105,8 +111,7 @@ void afn__stream_lose(struct afn_stream *stream, int error)
     stream->is_closing = true;
     afn__stream_note_error(stream, error);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
-    afn__queue_clear(&stream->queue);
-    afn__buffer_release(&stream->spill);
+    /* What is queued is dropped by the run: an engine may be reading it at this moment. */
     afn__source_schedule(&stream->source);
 }
 
@@ -118,6 +123,7 @@ static void stream_destroy(struct afn__source *source)
 
     if (stream->engine)
         stream->engine->destroy(stream->engine_user);
+    drop_output(stream);
     free(stream);
 }
 
@@ -152,8 +158,8 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
     stream->fd = fd;
     stream->handler = copy;
     stream->user = user;
-    stream->high = DEFAULT_HIGH_WATER;
-    stream->low = DEFAULT_HIGH_WATER / 4;
+    stream->high = AFN__HIGH_WATER;
+    stream->low = AFN__HIGH_WATER / 4;
     stream->is_reading = !(flags & AFN_STREAM_PAUSED);
     stream->is_writable = true;
     stream->is_secured = true;
@@ -187,8 +193,6 @@ struct afn_stream *afn_stream_unref(struct afn_stream *stream)
     stream->is_lost = stream->is_closing = stream->has_told_closed = true;
     afn__source_remove(&stream->source);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
-    afn__queue_clear(&stream->queue);
-    afn__buffer_release(&stream->spill);
     close_fd(stream);
     afn__source_bury(&stream->source);
     return NULL;
@@ -238,29 +242,36 @@ static void keep(struct afn_stream *stream)
     afn_stream_ref(stream);
 }
 
-void afn_stream_close(struct afn_stream *stream)
+void afn__stream_begin_closing(struct afn_stream *stream)
 {
-    keep(stream);
     if (stream->is_closing)
         return;
     stream->is_closing = true;
-    if (!stream->is_secured || stream->has_write_error) {
-        afn__stream_lose(stream, 0);
+    if (!stream->is_secured || stream->write_error) {
+        afn__stream_lose(stream, stream->write_error);
         return;
     }
     afn__stream_limit_shutdown(stream);
     afn__source_schedule(&stream->source);
 }
 
+void afn_stream_close(struct afn_stream *stream)
+{
+    keep(stream);
+    afn__stream_begin_closing(stream);
+}
+
 void afn_stream_abort(struct afn_stream *stream, int error)
 {
     keep(stream);
-    afn__stream_lose(stream, error);
+    if (!stream->is_lost && !stream->error)
+        stream->error = error > 0 ? -error : error;
+    afn__stream_lose(stream, 0);
 }
 
 bool afn_stream_is_closing(const struct afn_stream *stream)
 {
-    return stream->is_closing || stream->has_write_error;
+    return stream->is_closing || stream->write_error;
 }
 
 int afn_stream_get_fd(const struct afn_stream *stream)

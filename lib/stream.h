@@ -35,7 +35,8 @@ struct afn_stream {
     uint64_t shutdown_timeout;
 
     int end;   /* of what the peer sends: 0 not yet, AFN__END_PROPER, or why it ended otherwise */
-    int error; /* the first reason for the loss */
+    int write_error; /* why the socket takes no more bytes; the loss may have a better reason */
+    int error;       /* the first reason for the loss */
     struct afn_stream_stats stats;
 
     /* Reading */
@@ -50,7 +51,6 @@ struct afn_stream {
     bool has_written;    /* in the present callback */
     bool wants_eof;      /* the sending direction ends when the queue is empty */
     bool has_sent_eof;
-    bool has_write_error;
     /* Life */
     bool has_begun;      /* the first step of the handshake was made */
     bool is_secured;     /* no engine, or its handshake is complete */
@@ -64,13 +64,25 @@ struct afn_stream {
 
 #define AFN__END_PROPER 1
 
+/* The default high-water mark, bytes; the low one is a quarter. */
+#define AFN__HIGH_WATER ((size_t)64 * 1024)
+
 /* ---- stream.c ---- */
+
+/* May the present run go on calling user code? */
+static inline bool afn__stream_goes_on(const struct afn_stream *stream)
+{
+    return !stream->is_lost && !stream->source.reactor->is_stopped;
+}
 
 /* Remembers why the stream will be lost. */
 void afn__stream_note_error(struct afn_stream *stream, int error);
 
 /* The stream is gone; the first error counts.  closed is told by a run. */
 void afn__stream_lose(struct afn_stream *stream, int error);
+
+/* Closes for a reason of the library's own: without a reference that the program did not ask for. */
+void afn__stream_begin_closing(struct afn_stream *stream);
 
 /* Around every callback: writes in it are gathered, and flushed at the end. */
 void afn__stream_enter(struct afn_stream *stream);

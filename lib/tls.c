@@ -4,7 +4,6 @@
 #include <aiofastnet/error.h>
 
 #include <errno.h>
-#include <limits.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +54,7 @@ void afn__tls_attach(struct afn_tls *tls)
     BIO_up_ref(tls->bio);
     SSL_set0_rbio(tls->ssl, tls->bio);
     SSL_set0_wbio(tls->ssl, tls->bio);
+    SSL_clear_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     /* With read-ahead, whole records would wait in OpenSSL's buffers where nobody can see them. */
@@ -93,15 +93,17 @@ static int failure(struct afn_tls *tls, int returned)
     switch (ssl_error) {
     case SSL_ERROR_ZERO_RETURN:
         return 0;
-    case SSL_ERROR_SSL:
-        break;
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return -EAGAIN;
     case SSL_ERROR_SYSCALL:
         /* The BIO fails without a retry only when memory is short, or it was detached. */
         if (!ERR_peek_error() && BIO_should_retry(tls->bio))
             return -EAGAIN;
         break;
     default:
-        return -EAGAIN;
+        /* SSL_ERROR_SSL, or something that only a later call out of nowhere could continue. */
+        break;
     }
     tls->has_failed = true;
     if (!tls->error)
@@ -176,7 +178,7 @@ static int tls_shutdown(void *user)
     if (tls->has_failed)
         return AFN_ERR_TLS;
     if (SSL_in_init(tls->ssl))
-        return -EAGAIN;
+        return -EBUSY;
     if (!tls->has_sent_shutdown) {
         clear_errors();
         /* 0 and 1 differ in whether the peer's close_notify was seen, which is asked below. */

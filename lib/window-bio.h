@@ -6,7 +6,6 @@
 #include <stddef.h>
 
 
-
 /*
  * The BIO between OpenSSL and an engine.  It reads from bytes that are lent to the window and
  * passes on what OpenSSL writes; it never blocks and never touches a descriptor.

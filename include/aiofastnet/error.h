@@ -16,7 +16,7 @@ enum afn_error {
     AFN_ERR_TLS = -10001,               /* the TLS protocol failed; see afn_stream_get_tls_error() */
     AFN_ERR_TRUNCATED = -10002,         /* the peer closed without close_notify */
     AFN_ERR_HANDSHAKE_TIMEOUT = -10003, /* the handshake did not end in time */
-    AFN_ERR_SHUTDOWN_TIMEOUT = -10004,  /* the peer did not answer close_notify in time */
+    AFN_ERR_SHUTDOWN_TIMEOUT = -10004,  /* a close could not flush in time */
     AFN_ERR_ENGINE = -10005,            /* a caller's engine or hook failed; it knows why */
     AFN_ERR_ABORTED = -10006            /* afn_stream_abort() was called */
 };

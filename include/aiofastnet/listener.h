@@ -22,9 +22,10 @@ struct afn_listener_handler {
      * to the callee.  The address is that of the peer and lives as long as the call. */
     void (*accepted)(struct afn_listener *listener, void *user, int fd,
                      const struct sockaddr *address, socklen_t length);
-    /* Accepting failed: -EMFILE, -ENFILE, -ENOBUFS or -ENOMEM, after which the listener pauses for
-     * one second and tries again by itself; any other error closed it for good.  One call for each
-     * failure, whatever number of connections waits.  May be NULL. */
+    /* Accepting failed.  -EBADF, -EINVAL, -ENOTSOCK, -EOPNOTSUPP and -EFAULT say that the socket is
+     * unusable: the listener is closed.  After any other, -EMFILE, -ENFILE, -ENOBUFS and -ENOMEM above
+     * all, it pauses for one second and tries again by itself.  One call for each failure, whatever
+     * number of connections waits.  May be NULL. */
     void (*failed)(struct afn_listener *listener, void *user, int error);
 };
 

@@ -69,7 +69,8 @@ struct afn_buffer {
  *
  * Ownership: the descriptor belongs to the stream, on success only; it is made non-blocking.  The
  * handler is copied.  The caller gets one reference.
- * Returns: 0, -EINVAL, -ENOMEM or a negative errno of fcntl(2) and epoll_ctl(2).
+ * Returns: 0, -EINVAL, -ENOMEM or a negative errno of getsockopt(2), fcntl(2) and epoll_ctl(2); the
+ *          descriptor may then be non-blocking all the same.
  * Since: 0.1.0
  */
 int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
@@ -103,10 +104,11 @@ int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_ha
  *   writev     is write of many pieces, in as few system calls as possible.
  *
  * An error of the socket is not a result of the write that met it: the closed callback tells it,
- * after what the peer had already sent was delivered.
+ * after what the peer had already sent was delivered.  A program that has paused reading gets it at
+ * once, since it may be waiting for this stream.
  *
- * Returns: 0; 1 when the write buffer is above the high-water mark, so that the program should wait
- *          for the writable callback; -EPIPE when the stream is closing, lost, or was ended by
+ * Returns: 0; 1 from when the write buffer passed the high-water mark until the writable callback,
+ *          for which the program should wait; -EPIPE when the stream is closing, lost, or was ended by
  *          write_eof, and the bytes are dropped; -ENOMEM, and nothing was written, unless the
  *          stream is closing now: then part of it had already left.
  * Since: 0.1.0
@@ -166,7 +168,8 @@ size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream);
 
 /*
  * Closes: no more data is delivered, the queue is flushed, on TLS close_notify is exchanged within
- * the shutdown time limit, then the closed callback comes.  A second call changes nothing.
+ * the shutdown time limit, then the closed callback comes.  A second call changes nothing.  Without
+ * TLS there is no limit: a peer that never reads is for the program to abort.
  *
  * Since: 0.1.0
  */
@@ -174,7 +177,8 @@ void afn_stream_close(struct afn_stream *stream);
 
 /*
  * Closes now: the queue is dropped, and the closed callback comes from the next dispatch with the
- * given error (0 or negative).  Also speeds up a close that is under way.
+ * given error (0 or negative), unless the stream had another one before.  Also speeds up a close that
+ * is under way.
  *
  * Since: 0.1.0
  */

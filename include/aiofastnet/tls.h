@@ -34,7 +34,10 @@ struct afn_tls_options {
     /* Called right after an OpenSSL call failed for good, while its error queue is still as OpenSSL
      * left it; ssl_error is SSL_get_error()'s.  May be NULL. */
     void (*failed)(SSL *ssl, int ssl_error, void *user);
-    void *user; /* of the two hooks; they must not call the library on this stream but to abort it */
+    /* Of the two hooks.  They, and every callback that OpenSSL itself makes on this SSL (messages,
+     * server name, keys), must not call the library on this stream but to abort it, nor drop its last
+     * reference. */
+    void *user;
 };
 
 /*
@@ -83,7 +86,8 @@ struct afn_engine_ops {
     ssize_t (*read)(void *user, void *buffer, size_t length);
     /* Encrypts all of it; on -EAGAIN it took nothing, and is called again when more has come. */
     int (*write)(void *user, const void *data, size_t length);
-    /* Sends close_notify, once; 0 when the peer's was read too, -EAGAIN when it was not. */
+    /* Sends close_notify, once; 0 when the peer's was read too, -EAGAIN when it was not, -EBUSY when
+     * nothing could be sent before more has come: then it is called again. */
     int (*shutdown)(void *user);
     /* Lends bytes of the wire until settle is called, at which the engine must have consumed them
      * or keep them itself. */
@@ -103,7 +107,7 @@ struct afn_engine_ops {
  * Puts an engine on a stream, as afn_stream_start_tls() does with OpenSSL's.  Of the options, the
  * hooks are not used.
  *
- * Ownership: of user, passes on success only; destroy gives it back.
+ * Ownership: of user, passes on success only; destroy gives it back.  ops must outlive the stream.
  * Returns: as afn_stream_start_tls().
  * Since: 0.1.0
  */
