@@ -121,13 +121,20 @@ void afn__source_bury(struct afn__source *source)
         destroy(source);
 }
 
-static void schedule(struct afn__source *source, uint32_t events)
+static void make_pending(struct afn__source *source, uint32_t events)
 {
     source->events |= events;
     if (!source->is_pending) {
         source->is_pending = true;
         list_append(&source->reactor->pending, &source->links);
     }
+}
+
+/* Makes sure that a dispatch comes for what is pending. */
+static void call_for_dispatch(struct afn_reactor *reactor)
+{
+    if (!reactor->schedule || !reactor->schedule(reactor->schedule_user))
+        afn_reactor_wakeup(reactor);
 }
 
 void afn__source_schedule(struct afn__source *source)
@@ -137,9 +144,9 @@ void afn__source_schedule(struct afn__source *source)
 
     if (source->is_dead)
         return;
-    schedule(source, 0);
+    make_pending(source, 0);
     if (is_first && !reactor->is_dispatching)
-        afn_reactor_wakeup(reactor);
+        call_for_dispatch(reactor);
 }
 
 /* ---- timers ---- */
@@ -302,6 +309,13 @@ int afn_reactor_set_busy_check(struct afn_reactor *reactor, unsigned int max_rou
     return 0;
 }
 
+void afn_reactor_set_schedule_hook(struct afn_reactor *reactor, bool (*schedule)(void *user),
+                                   void *user)
+{
+    reactor->schedule = schedule;
+    reactor->schedule_user = user;
+}
+
 /* ---- dispatch ---- */
 
 /* Serves what epoll reported; after a stop, the rest is kept for the next dispatch. */
@@ -313,7 +327,7 @@ static void serve_events(struct afn_reactor *reactor, const struct epoll_event *
         if (source->is_dead)
             continue;
         if (reactor->is_stopped)
-            schedule(source, events[i].events);
+            make_pending(source, events[i].events);
         else
             source->run(source, events[i].events);
     }
@@ -399,7 +413,7 @@ static void end(struct afn_reactor *reactor)
     }
     arm(reactor);
     if (!list_is_empty(&reactor->pending))
-        afn_reactor_wakeup(reactor);
+        call_for_dispatch(reactor);
     afn_reactor_unref(reactor);
 }
 

@@ -62,6 +62,8 @@ struct afn_reactor {
     unsigned int max_rounds;
     bool (*is_busy)(void *user);
     void *busy_user;
+    bool (*schedule)(void *user);
+    void *schedule_user;
     unsigned char *wire;   /* AFN__WIRE_SIZE */
     unsigned char *plain;  /* AFN__PLAIN_SIZE */
     unsigned char *record; /* AFN__RECORD_SIZE: small writes become one record here */

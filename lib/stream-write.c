@@ -13,8 +13,8 @@
 /* ---- the kernel ---- */
 
 /*
- * The socket takes no more bytes.  What the peer sent before is still delivered, unless the program
- * does not read: it may be waiting for this very stream.
+ * The socket takes no more bytes.  What the peer sent before is still delivered, by the next run,
+ * unless the program does not read then: it may be waiting for this very stream.
  */
 static void fail_writing(struct afn_stream *stream, int error)
 {
@@ -22,7 +22,7 @@ static void fail_writing(struct afn_stream *stream, int error)
     stream->is_writable = false;
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
-    if (stream->is_closing || stream->has_told_end || (stream->is_secured && !stream->is_reading)) {
+    if (stream->is_closing || stream->has_told_end) {
         afn__stream_lose(stream, error);
         return;
     }

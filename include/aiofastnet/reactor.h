@@ -17,8 +17,13 @@ extern "C" {
  * Threads: a reactor, and every object made with it, is used by one thread at a time.  The one
  * exception is afn_reactor_wakeup().
  *
- * Callbacks: only afn_reactor_dispatch() and afn_reactor_run() call user code.  From inside a
- * callback every function of the library may be called, on any object, except those two.
+ * Callbacks: only afn_reactor_dispatch() and afn_reactor_run() call the handlers of streams, listeners
+ * and connects.  From inside those every function of the library may be called, on any object,
+ * except these two.  Small functions that give memory back, ask or inform (release, the hooks, an
+ * engine's) may be called from any function on their object; what each must not do stands beside it.
+ *
+ * Processes: after fork(2) the child must leave the reactors of its parent alone, since both share
+ * the epoll set.
  */
 struct afn_reactor;
 
@@ -26,7 +31,7 @@ struct afn_reactor;
  * Makes a reactor.
  *
  * Ownership: the caller gets one reference.
- * Returns: 0, or -ENOMEM, -EMFILE, -ENFILE; *ret_reactor is set on success only.
+ * Returns: 0, or -EINVAL, -ENOMEM, -EMFILE, -ENFILE; *ret_reactor is set on success only.
  * Since: 0.1.0
  */
 int afn_reactor_new(struct afn_reactor **ret_reactor);
@@ -86,6 +91,19 @@ void afn_reactor_stop(struct afn_reactor *reactor);
  * Since: 0.1.0
  */
 int afn_reactor_wakeup(struct afn_reactor *reactor);
+
+/*
+ * Sets a function that is called in place of making the descriptor readable when a call outside of
+ * dispatch, or the end of one, leaves work that no descriptor shows.  A host loop that has a queue of
+ * its own dispatches sooner and in its usual order through it.  When the function returns true, the
+ * host must dispatch soon; when it returns false, the descriptor becomes readable after all.  Not
+ * together with afn_reactor_run().
+ *
+ * Callbacks: schedule must not call the library.
+ * Since: 0.1.0
+ */
+void afn_reactor_set_schedule_hook(struct afn_reactor *reactor, bool (*schedule)(void *user),
+                                   void *user);
 
 /*
  * Sets a function that is asked between the rounds of one dispatch: true ends it at once, because

@@ -100,7 +100,7 @@ int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_ha
  *   write      copies what it must keep.
  *   write_ref  keeps a pointer: the memory must not change until release(user) is called, which
  *              happens exactly once, from this or from any later call on the stream, also when the
- *              result is an error.  release must not call the library.
+ *              result is an error.  release must not call the library, and may be NULL.
  *   writev     is write of many pieces, in as few system calls as possible.
  *
  * An error of the socket is not a result of the write that met it: the closed callback tells it,
@@ -169,7 +169,8 @@ size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream);
 /*
  * Closes: no more data is delivered, the queue is flushed, on TLS close_notify is exchanged within
  * the shutdown time limit, then the closed callback comes.  A second call changes nothing.  Without
- * TLS there is no limit: a peer that never reads is for the program to abort.
+ * TLS there is no limit: a peer that never reads is for the program to abort.  A stream whose
+ * handshake is not complete is not flushed but aborted.
  *
  * Since: 0.1.0
  */

@@ -162,7 +162,9 @@ size_t afn_tls_drain(struct afn_tls *tls, void *buffer, size_t length);
  *   shutdown   sends close_notify; 0 when the peer's was read too.  Until then, go on with read.
  *
  * Returns: -EAGAIN when more bytes of the peer are needed; AFN_ERR_TLS, with the error in OpenSSL's
- *          queue.
+ *          queue; from handshake AFN_ERR_TRUNCATED when the peer said goodbye in the middle of it;
+ *          from write -EPIPE when it cannot be sent any more; from shutdown -EBUSY while a handshake
+ *          is under way.
  * Since: 0.1.0
  */
 int afn_tls_handshake(struct afn_tls *tls);
