@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""asyncio's transport layer on libaiofastnet.
+
+Two ways to use it.  Switch a whole program, with a loop that makes its connections here:
+
+    asyncio.run(main(), loop_factory=aiofastnet.loop_factory())     # Python 3.12 and newer
+    aiofastnet.install_policy()                                     # before 3.12
+    aiofastnet.patch_loop()                                         # inside a running program
+
+or make single connections here, on any loop, with the functions of this package: they are called
+as the loop's methods and asyncio's stream functions are, with the loop as their first argument.
+"""
+
+from . import _core
+from ._api import (
+    connect_accepted_socket,
+    create_connection,
+    create_server,
+    create_unix_connection,
+    create_unix_server,
+    sendfile,
+    start_tls,
+)
+from ._factory import install_policy, loop_factory
+from ._patch import patch_loop
+from ._streams import (
+    open_connection,
+    open_unix_connection,
+    start_server,
+    start_unix_server,
+)
+
+__all__ = (
+    "connect_accepted_socket",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "info",
+    "install_policy",
+    "loop_factory",
+    "open_connection",
+    "open_unix_connection",
+    "patch_loop",
+    "sendfile",
+    "start_server",
+    "start_tls",
+    "start_unix_server",
+)
+
+
+def info():
+    """Return a dict that says which versions, TLS engine and OpenSSL are in use, and why."""
+    return _core.info()
+
+
+__version__ = info()["version"]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The loop's connection methods as functions that take the loop first.
+
+They run the running Python's code, so each takes the keywords that this Python has and raises
+what it raises.  The loop needs not be patched, and is not patched by them.
+"""
+
+import asyncio
+import inspect
+
+from ._adapter import connector_of
+
+
+def _as_method(name):
+    """Show the signature of the loop's method, with the loop as first argument."""
+
+    def decorate(function):
+        signature = inspect.signature(getattr(asyncio.SelectorEventLoop, name))
+        _, *parameters = signature.parameters.values()
+        loop = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        function.__signature__ = signature.replace(parameters=[loop, *parameters])
+        return function
+
+    return decorate
+
+
+@_as_method("create_connection")
+async def create_connection(loop, *args, **kwargs):
+    """Connect over TCP, as loop.create_connection(); return (transport, protocol)."""
+    return await connector_of(loop).create_connection(*args, **kwargs)
+
+
+@_as_method("create_unix_connection")
+async def create_unix_connection(loop, *args, **kwargs):
+    """Connect to a Unix socket, as loop.create_unix_connection(); return (transport, protocol)."""
+    return await connector_of(loop).create_unix_connection(*args, **kwargs)
+
+
+@_as_method("connect_accepted_socket")
+async def connect_accepted_socket(loop, *args, **kwargs):
+    """Serve a connection accepted elsewhere, as loop.connect_accepted_socket()."""
+    return await connector_of(loop).connect_accepted_socket(*args, **kwargs)
+
+
+@_as_method("create_server")
+async def create_server(loop, *args, **kwargs):
+    """Serve TCP, as loop.create_server(); return an asyncio.Server."""
+    return await connector_of(loop).create_server(*args, **kwargs)
+
+
+@_as_method("create_unix_server")
+async def create_unix_server(loop, *args, **kwargs):
+    """Serve a Unix socket, as loop.create_unix_server(); return an asyncio.Server."""
+    return await connector_of(loop).create_unix_server(*args, **kwargs)
+
+
+@_as_method("start_tls")
+async def start_tls(loop, *args, **kwargs):
+    """Upgrade a transport to TLS, as loop.start_tls(); return the new transport."""
+    return await connector_of(loop).start_tls(*args, **kwargs)
+
+
+@_as_method("sendfile")
+async def sendfile(loop, *args, **kwargs):
+    """Send a file over a transport, as loop.sendfile(); return the number of bytes sent."""
+    return await connector_of(loop).sendfile(*args, **kwargs)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+import asyncio
+from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol, Future
+from collections.abc import Callable, Mapping, Sized
+from socket import socket
+from ssl import SSLContext, SSLSession
+from typing import Any, Optional, final
+
+from aiofastnet import _Info
+
+@final
+class Transport(asyncio.Transport):
+    """A TCP, Unix or TLS connection; made by Reactor only."""
+
+    @property
+    def _loop(self) -> AbstractEventLoop: ...
+    def get_write_buffer_limits(self) -> tuple[int, int]: ...
+
+@final
+class Reactor:
+    """Everything that an event loop's transports share; one per loop."""
+
+    def __init__(self, loop: AbstractEventLoop, ready: Optional[Sized] = ...) -> None: ...
+    def fileno(self) -> int: ...
+    def dispatch(self) -> None: ...
+    def close(self) -> None: ...
+    def make_socket_transport(
+        self,
+        sock: socket,
+        protocol: BaseProtocol,
+        waiter: Optional[Future[None]] = ...,
+        extra: Optional[Mapping[str, Any]] = ...,
+        server: Optional[AbstractServer] = ...,
+    ) -> Transport: ...
+    def make_ssl_transport(
+        self,
+        sock: socket,
+        protocol: BaseProtocol,
+        sslcontext: SSLContext,
+        waiter: Optional[Future[None]] = ...,
+        *,
+        server_side: bool = ...,
+        server_hostname: Optional[str] = ...,
+        extra: Optional[Mapping[str, Any]] = ...,
+        server: Optional[AbstractServer] = ...,
+        ssl_handshake_timeout: Optional[float] = ...,
+        ssl_shutdown_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
+    ) -> Transport: ...
+    def start_tls(
+        self,
+        transport: Transport,
+        protocol: BaseProtocol,
+        sslcontext: SSLContext,
+        waiter: Future[None],
+        *,
+        server_side: bool = ...,
+        server_hostname: Optional[str] = ...,
+        ssl_handshake_timeout: Optional[float] = ...,
+        ssl_shutdown_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
+        received: bytes = ...,
+    ) -> Transport: ...
+    def start_serving(
+        self,
+        sock: socket,
+        protocol_factory: Callable[[], BaseProtocol],
+        sslcontext: Optional[SSLContext] = ...,
+        server: Optional[AbstractServer] = ...,
+        backlog: int = ...,
+        ssl_handshake_timeout: Optional[float] = ...,
+        ssl_shutdown_timeout: Optional[float] = ...,
+    ) -> None: ...
+    def stop_serving(self, sock: socket) -> None: ...
+    def get_transport(self, fd: int) -> Optional[Transport]: ...
+
+def force_python_engine(flag: bool) -> bool: ...
+def info() -> _Info: ...

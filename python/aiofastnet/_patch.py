@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""patch_loop(): make one event loop create its stream transports here."""
+
+import asyncio
+import functools
+import inspect
+import types
+from asyncio import base_events, selector_events
+
+from ._adapter import HOSTED, adapter_of
+
+# Where the methods of a loop that shares asyncio's connection logic meet the transports; and
+# create_connection(), which the adapter makes safe against eager tasks.
+_SEAMS = (
+    "_create_connection_transport",
+    "_make_socket_transport",
+    "_make_ssl_transport",
+    "_start_serving",
+    "_stop_serving",
+    "create_connection",
+    "sendfile",
+    "start_tls",
+)
+
+
+def patch_loop(loop=None):
+    """Make `loop` create its TCP, Unix and TLS connections with aiofastnet, and return it.
+
+    Without an argument it is the current loop, asyncio.get_event_loop().  This may be done before
+    the loop runs and while it runs; transports that exist stay what they are.  A second call
+    changes nothing, and a loop without add_reader() keeps its own methods.  Closing the loop drops
+    the connections that are still open.
+    """
+    if loop is None:
+        loop = asyncio.get_event_loop()
+    adapter = adapter_of(loop)
+    if adapter is None or adapter.originals:
+        return loop
+    methods = dict(_ON_OTHERS)
+    if isinstance(loop, selector_events.BaseSelectorEventLoop):
+        methods = dict(_ON_ASYNCIO)
+        if type(loop).create_connection is not base_events.BaseEventLoop.create_connection:
+            # A subclass that does something more there gets our transports by the seams.
+            del methods["create_connection"]
+    adapter.originals.update((name, getattr(loop, name)) for name in methods)
+    for name, function in methods.items():
+        # A bound method in the instance compares, binds and is inspected as the class's would.
+        setattr(loop, name, types.MethodType(function, loop))
+    return loop
+
+
+def _forward(name):
+    """A method for loops that the adapter carries out."""
+    stock = getattr(asyncio.SelectorEventLoop, name)
+    if inspect.iscoroutinefunction(stock):
+
+        async def method(self, *args, **kwargs):
+            return await getattr(self._aiofastnet, name)(*args, **kwargs)
+
+    else:
+
+        def method(self, *args, **kwargs):
+            return getattr(self._aiofastnet, name)(*args, **kwargs)
+
+    return functools.wraps(stock)(method)
+
+
+def _guard(name):
+    """A method for loops that refuses a transport's descriptor and is the loop's own otherwise."""
+
+    def method(self, fd, *args, **kwargs):
+        self._aiofastnet._ensure_fd_no_transport(fd)
+        return self._aiofastnet.originals[name](fd, *args, **kwargs)
+
+    return functools.wraps(getattr(asyncio.SelectorEventLoop, name))(method)
+
+
+@functools.wraps(asyncio.SelectorEventLoop.close)
+def _close(self):
+    self._aiofastnet.close_reactor()
+    return self._aiofastnet.originals["close"]()
+
+
+_ON_ASYNCIO = {name: _forward(name) for name in _SEAMS}
+_ON_ASYNCIO["_ensure_fd_no_transport"] = _guard("_ensure_fd_no_transport")
+_ON_ASYNCIO["close"] = _close
+
+_ON_OTHERS = {name: _forward(name) for name in HOSTED}
+_ON_OTHERS.update(
+    (name, _guard(name)) for name in ("add_reader", "add_writer", "remove_reader", "remove_writer")
+)
+_ON_OTHERS["close"] = _close

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+#include "callbacks.h"
+
+static PyObject *run_in(PyObject *context, TransportObject *transport, PyObject *callable,
+                        PyObject *argument)
+{
+    PyObject *result;
+
+    if (transport->reactor->lent != NULL)
+        transport_release_lent(transport->reactor->lent);
+    if (PyContext_Enter(context) < 0)
+        return NULL;
+    result =
+        argument == NULL ? PyObject_CallNoArgs(callable) : PyObject_CallOneArg(callable, argument);
+    if (PyContext_Exit(context) < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+PyObject *callbacks_run(TransportObject *transport, PyObject *callable, PyObject *argument)
+{
+    return run_in(transport->context, transport, callable, argument);
+}
+
+/*
+ * Calls a method of the protocol, which is looked up each time: programs do change them.  This is
+ * the way of every request, so no bound method is made.
+ */
+static PyObject *run_protocol(TransportObject *transport, PyObject *name, PyObject *argument)
+{
+    PyObject *protocol = Py_NewRef(transport->protocol); /* set_protocol() may drop it */
+    PyObject *arguments[] = {protocol, argument};
+    PyObject *result = NULL;
+
+    if (transport->reactor->lent != NULL)
+        transport_release_lent(transport->reactor->lent);
+    if (PyContext_Enter(transport->context) == 0) {
+        result = PyObject_VectorcallMethod(name, arguments, argument == NULL ? 1 : 2, NULL);
+        if (PyContext_Exit(transport->context) < 0)
+            Py_CLEAR(result);
+    }
+    Py_DECREF(protocol);
+    return result;
+}
+
+PyObject *callbacks_catch(ReactorObject *reactor)
+{
+    PyObject *exception = compat_take_exception();
+
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_SystemExit) &&
+        !PyErr_GivenExceptionMatches(exception, PyExc_KeyboardInterrupt))
+        return exception;
+    if (reactor->interrupt == NULL)
+        reactor->interrupt = exception;
+    else
+        Py_DECREF(exception);
+    if (reactor->dispatching && reactor->reactor != NULL)
+        afn_reactor_stop(reactor->reactor);
+    return NULL;
+}
+
+/* The reporting itself failed: nobody is left to tell. */
+static void give_up(ReactorObject *reactor)
+{
+    PyObject *exception = callbacks_catch(reactor);
+
+    if (exception != NULL) {
+        compat_raise_exception(exception);
+        PyErr_WriteUnraisable(reactor->loop);
+    }
+}
+
+void callbacks_report(ReactorObject *reactor, PyObject *context)
+{
+    PyObject *result = NULL;
+
+    if (context != NULL)
+        result = PyObject_CallMethodOneArg(reactor->loop,
+                                           reactor->state->names.call_exception_handler, context);
+    Py_XDECREF(context);
+    if (result == NULL)
+        give_up(reactor);
+    Py_XDECREF(result);
+}
+
+static PyObject *get_protocol(TransportObject *transport)
+{
+    return transport->protocol != NULL ? transport->protocol : Py_None;
+}
+
+static void report(TransportObject *transport, PyObject *exception, const char *message)
+{
+    callbacks_report(transport->reactor,
+                     Py_BuildValue("{s:s,s:O,s:O,s:O}", "message", message, "exception", exception,
+                                   "transport", transport, "protocol", get_protocol(transport)));
+}
+
+void callbacks_warn(ReactorObject *reactor, const char *message)
+{
+    PyObject *result = PyObject_CallMethod(reactor->state->imports.logger, "warning", "s", message);
+
+    if (result == NULL)
+        give_up(reactor);
+    Py_XDECREF(result);
+}
+
+void callbacks_debug(TransportObject *transport, const char *format)
+{
+    ReactorObject *reactor = transport->reactor;
+    PyObject *result;
+
+    if (!reactor_is_debug(reactor))
+        return;
+    result = PyObject_CallMethod(reactor->state->imports.logger, "debug", "sO", format, transport);
+    if (result == NULL)
+        give_up(reactor);
+    Py_XDECREF(result);
+}
+
+/* logger.debug("%r: %s", transport, message, exc_info=exception) */
+static void debug_exception(TransportObject *transport, PyObject *exception, const char *message)
+{
+    ReactorObject *reactor = transport->reactor;
+    PyObject *method = PyObject_GetAttrString(reactor->state->imports.logger, "debug");
+    PyObject *arguments = Py_BuildValue("(sOs)", "%r: %s", transport, message);
+    PyObject *keywords = Py_BuildValue("{s:O}", "exc_info", exception);
+    PyObject *result = NULL;
+
+    if (method != NULL && arguments != NULL && keywords != NULL)
+        result = PyObject_Call(method, arguments, keywords);
+    Py_XDECREF(method);
+    Py_XDECREF(arguments);
+    Py_XDECREF(keywords);
+    if (result == NULL)
+        give_up(reactor);
+    Py_XDECREF(result);
+}
+
+void callbacks_tell_fatal(TransportObject *transport, PyObject *exception, const char *message)
+{
+    if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError))
+        report(transport, exception, message);
+    else if (reactor_is_debug(transport->reactor))
+        debug_exception(transport, exception, message);
+}
+
+void callbacks_fatal(TransportObject *transport, const char *message)
+{
+    PyObject *exception = callbacks_catch(transport->reactor);
+
+    if (exception == NULL)
+        return;
+    callbacks_tell_fatal(transport, exception, message);
+    transport_abort(transport, exception);
+    Py_DECREF(exception);
+}
+
+/* Reading failed; asyncio's TLS has one message for all of it. */
+static void fail(TransportObject *transport, const char *message)
+{
+    callbacks_fatal(transport, transport->tls != NULL ? "Fatal error on SSL protocol" : message);
+}
+
+void callbacks_data_received(TransportObject *transport, const void *data, size_t length)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)length);
+    PyObject *result = NULL;
+
+    if (bytes != NULL) {
+        result = run_protocol(transport, names->data_received, bytes);
+        Py_DECREF(bytes);
+    }
+    if (result == NULL)
+        fail(transport, "Fatal error: protocol.data_received() call failed.");
+    Py_XDECREF(result);
+}
+
+int callbacks_get_buffer(TransportObject *transport)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    const char *message = "Fatal error: protocol.get_buffer() call failed.";
+    PyObject *hint = PyLong_FromLong(-1), *buffer = NULL;
+    int r = -1;
+
+    if (hint != NULL)
+        buffer = run_protocol(transport, names->get_buffer, hint);
+    Py_XDECREF(hint);
+    if (buffer != NULL) {
+        r = PyObject_GetBuffer(buffer, &transport->lent, PyBUF_WRITABLE);
+        if (r < 0 && !PyErr_ExceptionMatches(PyExc_MemoryError)) {
+            PyErr_Format(PyExc_TypeError,
+                         "get_buffer() must return a read-write bytes-like object, not %.200s",
+                         Py_TYPE(buffer)->tp_name);
+            message = "Fatal read error on socket transport";
+        } else if (r == 0 && transport->lent.len == 0) {
+            PyBuffer_Release(&transport->lent);
+            PyErr_SetString(PyExc_RuntimeError, "get_buffer() returned an empty buffer");
+            r = -1;
+        }
+        Py_DECREF(buffer);
+    }
+    if (r < 0)
+        fail(transport, message);
+    else
+        transport->reactor->lent = transport;
+    return r;
+}
+
+void callbacks_buffer_updated(TransportObject *transport, size_t length)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *count = PyLong_FromSize_t(length), *result = NULL;
+
+    if (count != NULL) {
+        result = run_protocol(transport, names->buffer_updated, count);
+        Py_DECREF(count);
+    }
+    if (result == NULL)
+        fail(transport, "Fatal error: protocol.buffer_updated() call failed.");
+    Py_XDECREF(result);
+}
+
+bool callbacks_eof_received(TransportObject *transport)
+{
+    PyObject *result;
+    int keep_open = -1;
+
+    callbacks_debug(transport, "%r received EOF");
+    transport->got_eof = true;
+    result = run_protocol(transport, transport->reactor->state->names.eof_received, NULL);
+    if (result != NULL)
+        keep_open = PyObject_IsTrue(result);
+    Py_XDECREF(result);
+    if (keep_open < 0)
+        callbacks_fatal(transport, transport->tls != NULL
+                                       ? "Error calling eof_received()"
+                                       : "Fatal error: protocol.eof_received() call failed.");
+    return keep_open > 0;
+}
+
+int callbacks_connection_made(TransportObject *transport)
+{
+    PyObject *result = run_protocol(transport, transport->reactor->state->names.connection_made,
+                                    (PyObject *)transport);
+
+    if (result == NULL)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
+/* In the context of whoever closed it, as asyncio calls it from the loop's queue. */
+void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
+{
+    PyObject *method =
+        PyObject_GetAttr(transport->protocol, transport->reactor->state->names.connection_lost);
+    PyObject *context = transport->closing_context, *result = NULL;
+
+    if (context == NULL)
+        context = transport->context;
+    if (method != NULL)
+        result = run_in(context, transport, method, exception != NULL ? exception : Py_None);
+    Py_XDECREF(method);
+    if (result == NULL) {
+        PyObject *failure = callbacks_catch(transport->reactor);
+
+        if (failure != NULL)
+            report(transport, failure, "Fatal error: protocol.connection_lost() call failed.");
+        Py_XDECREF(failure);
+    }
+    Py_XDECREF(result);
+}
+
+int callbacks_pause_writing(TransportObject *transport)
+{
+    PyObject *result, *exception;
+
+    transport->writing_paused = true;
+    result = PyObject_CallMethodNoArgs(transport->protocol,
+                                       transport->reactor->state->names.pause_writing);
+    if (result != NULL) {
+        Py_DECREF(result);
+        return 0;
+    }
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return -1;
+    exception = compat_take_exception();
+    report(transport, exception, "protocol.pause_writing() failed");
+    Py_DECREF(exception);
+    return 0;
+}
+
+void callbacks_resume_writing(TransportObject *transport)
+{
+    PyObject *result;
+
+    transport->writing_paused = false;
+    result = run_protocol(transport, transport->reactor->state->names.resume_writing, NULL);
+    if (result == NULL) {
+        PyObject *exception = callbacks_catch(transport->reactor);
+
+        if (exception != NULL)
+            report(transport, exception, "protocol.resume_writing() failed");
+        Py_XDECREF(exception);
+    }
+    Py_XDECREF(result);
+}
+
+void callbacks_wake(TransportObject *transport, PyObject *exception)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *waiter = transport->waiter, *done, *result = NULL;
+    int is_done = -1;
+
+    if (waiter == NULL)
+        return;
+    transport->waiter = NULL;
+    done = PyObject_CallMethodNoArgs(waiter, names->done);
+    if (done != NULL) {
+        is_done = PyObject_IsTrue(done);
+        Py_DECREF(done);
+    }
+    if (is_done == 0 && exception != NULL)
+        result = PyObject_CallMethodOneArg(waiter, names->set_exception, exception);
+    else if (is_done == 0)
+        result = PyObject_CallMethodOneArg(waiter, names->set_result, Py_None);
+    if (is_done != 1 && result == NULL)
+        give_up(transport->reactor);
+    Py_XDECREF(result);
+    Py_DECREF(waiter);
+}
+
+int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument)
+{
+    ReactorObject *reactor = transport->reactor;
+    PyObject *arguments[] = {reactor->loop, callable, argument, transport->context};
+    PyObject *keywords = PyTuple_Pack(1, reactor->state->names.context);
+    PyObject *result;
+
+    if (keywords == NULL)
+        return -1;
+    result = PyObject_VectorcallMethod(reactor->state->names.call_soon, arguments, 3, keywords);
+    Py_DECREF(keywords);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}

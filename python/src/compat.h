@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_COMPAT_H
+#define AIOFASTNET_COMPAT_H
+
+/*
+ * Everything that depends on the version of Python, so that no other file does.  The oldest is 3.9.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#if PY_VERSION_HEX < 0x03090000
+#error "Python 3.9 or newer is needed"
+#endif
+
+#if PY_VERSION_HEX < 0x030A0000
+#define COMPAT_TPFLAGS_IMMUTABLE 0UL
+
+static inline PyObject *Py_NewRef(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+
+static inline PyObject *Py_XNewRef(PyObject *object)
+{
+    Py_XINCREF(object);
+    return object;
+}
+#else
+#define COMPAT_TPFLAGS_IMMUTABLE Py_TPFLAGS_IMMUTABLETYPE
+#endif
+
+/* Takes the raised exception out of the thread: one object, with its traceback. */
+static inline PyObject *compat_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(traceback);
+    Py_DECREF(type);
+    return value;
+#endif
+}
+
+/* Raises it again, and takes the reference; NULL clears. */
+static inline void compat_raise_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    if (exception == NULL) {
+        PyErr_Clear();
+        return;
+    }
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
+                  PyException_GetTraceback(exception));
+#endif
+}
+
+/* Nothing is shared between threads but what a reactor's owner reads and writes. */
+#ifdef Py_mod_gil
+#define COMPAT_GIL_SLOT {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#else
+#define COMPAT_GIL_SLOT
+#endif
+
+/* Not refused for a reason, but nobody has tried it. */
+#ifdef Py_mod_multiple_interpreters
+#define COMPAT_INTERPRETERS_SLOT                                                                   \
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#else
+#define COMPAT_INTERPRETERS_SLOT
+#endif
+
+#endif

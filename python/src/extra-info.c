@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "tls.h"
+#include "transport.h"
+
+/*
+ * Extra information is worked out when it is asked for.  What asyncio's transports compute for
+ * every connection, few programs look at.
+ */
+
+/* The socket.socket, which from now on closes the descriptor; NULL, without an error, if closed.
+ */
+static PyObject *get_socket(TransportObject *self)
+{
+    PyObject *result;
+
+    if (self->sock != NULL || self->fd < 0)
+        return self->sock;
+    self->sock = PyObject_CallFunction(self->reactor->state->imports.socket, "iiii", self->family,
+                                       self->type, self->proto, self->fd);
+    if (self->sock == NULL)
+        return NULL;
+    /* The descriptor is non-blocking; the object does not know it yet. */
+    result = PyObject_CallMethod(self->sock, "setblocking", "O", Py_False);
+    Py_XDECREF(result);
+    if (result == NULL)
+        PyErr_Clear();
+    return self->sock;
+}
+
+/* What a socket becomes by being closed, for those who ask only then. */
+static PyObject *make_closed_socket(TransportObject *self)
+{
+    PyObject *sock = PyObject_CallFunction(self->reactor->state->imports.socket, "iii",
+                                           self->family, self->type, self->proto);
+    PyObject *result = NULL;
+
+    if (sock != NULL)
+        result = PyObject_CallMethod(sock, "close", NULL);
+    if (result == NULL)
+        Py_CLEAR(sock);
+    Py_XDECREF(result);
+    return sock;
+}
+
+static PyObject *get_transport_socket(TransportObject *self)
+{
+    PyObject *sock;
+
+    if (self->transport_socket == NULL) {
+        sock = Py_XNewRef(get_socket(self));
+        if (sock == NULL && !PyErr_Occurred())
+            sock = make_closed_socket(self);
+        if (sock == NULL)
+            return NULL;
+        self->transport_socket =
+            PyObject_CallOneArg(self->reactor->state->imports.transport_socket, sock);
+        Py_DECREF(sock);
+    }
+    return Py_XNewRef(self->transport_socket);
+}
+
+static PyObject *get_address(TransportObject *self, struct sockaddr_value *value,
+                             void (*fetch)(struct sockaddr_value *, int), const char *method)
+{
+    PyObject *sock, *address;
+
+    if (value->state == SOCKADDR_UNKNOWN && self->fd >= 0)
+        fetch(value, self->fd);
+    if (value->state != SOCKADDR_FOREIGN)
+        return sockaddr_to_python(value);
+    sock = get_socket(self);
+    if (sock == NULL)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    address = PyObject_CallMethod(sock, method, NULL);
+    if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();
+        address = Py_NewRef(Py_None);
+    }
+    return address;
+}
+
+static bool is_name(PyObject *name, const char *text)
+{
+    return PyUnicode_CompareWithASCIIString(name, text) == 0;
+}
+
+/* A new reference; NULL, perhaps without an exception, when there is no such information. */
+static PyObject *compute(TransportObject *self, PyObject *name)
+{
+    TransportObject *active = transport_resolve(self);
+
+    if (!PyUnicode_Check(name))
+        return NULL;
+    if (is_name(name, "peername"))
+        return get_address(active, &active->peername, sockaddr_fetch_peer, "getpeername");
+    if (is_name(name, "sockname"))
+        return get_address(active, &active->sockname, sockaddr_fetch_own, "getsockname");
+    if (is_name(name, "socket"))
+        return get_transport_socket(active);
+    return self->tls != NULL ? tls_get_extra_info(self, name) : NULL;
+}
+
+PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                                   PyObject *keywords)
+{
+    PyObject *fallback = Py_None, *value, *name;
+    Py_ssize_t named = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+
+    name = count > 0 ? args[0] : NULL;
+    if (count > 1)
+        fallback = args[1];
+    for (Py_ssize_t i = 0; i < named; i++) {
+        PyObject *keyword = PyTuple_GET_ITEM(keywords, i);
+
+        if (is_name(keyword, "name") && count < 1) {
+            name = args[count + i];
+        } else if (is_name(keyword, "default") && count < 2) {
+            fallback = args[count + i];
+        } else {
+            PyErr_Format(PyExc_TypeError,
+                         "get_extra_info() got an unexpected keyword argument '%U'", keyword);
+            return NULL;
+        }
+    }
+    if (name == NULL || count > 2) {
+        PyErr_SetString(PyExc_TypeError, "get_extra_info() takes a name and a default");
+        return NULL;
+    }
+    if (self->extra != NULL) {
+        value = PyDict_GetItemWithError(self->extra, name);
+        if (value != NULL || PyErr_Occurred())
+            return Py_XNewRef(value);
+    }
+    value = compute(self, name);
+    if (value == NULL && !PyErr_Occurred())
+        value = Py_NewRef(fallback);
+    return value;
+}
+
+/* The dict that asyncio's transports have; complete at the moment that it is asked for. */
+PyObject *transport_get_extra(TransportObject *self, void *closure)
+{
+    static const char *const names[] = {"socket",     "sockname", "peername", "sslcontext",
+                                        "ssl_object", "peercert", "cipher",   "compression"};
+    PyObject *extra = self->extra;
+
+    (void)closure;
+    if (extra == NULL)
+        extra = self->extra = PyDict_New();
+    for (size_t i = 0; extra != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+        PyObject *name, *value;
+
+        if (PyDict_GetItemString(extra, names[i]) != NULL)
+            continue;
+        name = PyUnicode_FromString(names[i]);
+        value = name == NULL ? NULL : compute(self, name);
+        if (value != NULL)
+            PyDict_SetItem(extra, name, value);
+        Py_XDECREF(value);
+        Py_XDECREF(name);
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    return Py_XNewRef(extra);
+}
+
+PyObject *transport_get_sock(TransportObject *self, void *closure)
+{
+    PyObject *sock = get_socket(transport_resolve(self));
+
+    (void)closure;
+    if (sock == NULL && !PyErr_Occurred())
+        sock = Py_None;
+    return Py_XNewRef(sock);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+#include "callbacks.h"
+#include "tls.h"
+#include "transport.h"
+
+#include <netinet/tcp.h>
+
+/* Transports of sockets that are connected already: what the loop's private methods make. */
+
+/* As asyncio does; a Unix socket refuses, which is no matter. */
+static void set_nodelay(int fd)
+{
+    int yes = 1;
+
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+}
+
+static int set_extra(TransportObject *transport, PyObject *extra)
+{
+    if (extra == Py_None)
+        return 0;
+    transport->extra = PyDict_New();
+    if (transport->extra == NULL)
+        return -1;
+    return PyDict_Update(transport->extra, extra);
+}
+
+/* In the context that its callbacks are to run in: a copy of the current one. */
+static TransportObject *new_transport(ReactorObject *reactor, PyObject *protocol)
+{
+    PyObject *context = PyContext_CopyCurrent();
+    TransportObject *transport;
+
+    if (context == NULL)
+        return NULL;
+    transport = transport_new(reactor, context);
+    Py_DECREF(context);
+    if (transport != NULL && transport_set_protocol(transport, protocol) < 0)
+        Py_CLEAR(transport);
+    return transport;
+}
+
+static int open_socket(TransportObject *transport, PyObject *sock, PyObject *server,
+                       unsigned int flags)
+{
+    int fd = PyObject_AsFileDescriptor(sock);
+
+    if (fd < 0 || transport_open(transport, fd, flags) < 0)
+        return -1;
+    transport->sock = Py_NewRef(sock);
+    set_nodelay(fd);
+    sockaddr_fetch_own(&transport->sockname, fd);
+    sockaddr_fetch_peer(&transport->peername, fd);
+    return transport_attach_server(transport, server);
+}
+
+/* Nobody has seen it, so nobody is to be warned about it. */
+static PyObject *discard(TransportObject *transport)
+{
+    PyObject *exception = compat_take_exception();
+
+    transport->finished = true;
+    transport_drop(transport);
+    Py_DECREF(transport);
+    compat_raise_exception(exception);
+    return NULL;
+}
+
+/* The same, and the socket is closed, however far it came: nobody else would. */
+static PyObject *discard_with_socket(TransportObject *transport, PyObject *sock)
+{
+    PyObject *exception, *result;
+
+    discard(transport);
+    exception = compat_take_exception();
+    result = PyObject_CallMethod(sock, "close", NULL);
+    if (result == NULL)
+        PyErr_Clear();
+    Py_XDECREF(result);
+    compat_raise_exception(exception);
+    return NULL;
+}
+
+/* Both wait in the loop's queue: connection_made(), then reading and the waiter. */
+static int schedule_start(TransportObject *transport, PyObject *waiter)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *method;
+    int r = -1;
+
+    transport->starting = true;
+    method = PyObject_GetAttr(transport->protocol, names->connection_made);
+    if (method != NULL)
+        r = callbacks_call_soon(transport, method, (PyObject *)transport);
+    Py_XDECREF(method);
+    if (r < 0)
+        return -1;
+    method = PyObject_GetAttr((PyObject *)transport, names->_start);
+    r = method == NULL ? -1 : callbacks_call_soon(transport, method, waiter);
+    Py_XDECREF(method);
+    return r;
+}
+
+PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"sock", "protocol", "waiter", "extra", "server", NULL};
+    PyObject *sock, *protocol, *waiter = Py_None, *extra = Py_None, *server = Py_None;
+    TransportObject *transport;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OOO:make_socket_transport", names, &sock,
+                                     &protocol, &waiter, &extra, &server) ||
+        reactor_check_thread(self) < 0)
+        return NULL;
+    transport = new_transport(self, protocol);
+    if (transport == NULL)
+        return NULL;
+    if (set_extra(transport, extra) < 0 ||
+        open_socket(transport, sock, server, AFN_STREAM_PAUSED) < 0 ||
+        schedule_start(transport, waiter) < 0)
+        return discard_with_socket(transport, sock);
+    return (PyObject *)transport;
+}
+
+PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"sock",
+                            "protocol",
+                            "sslcontext",
+                            "waiter",
+                            "server_side",
+                            "server_hostname",
+                            "extra",
+                            "server",
+                            "ssl_handshake_timeout",
+                            "ssl_shutdown_timeout",
+                            "ssl_session",
+                            NULL};
+    PyObject *sock, *protocol, *waiter = Py_None, *extra = Py_None, *server = Py_None;
+    struct tls_request request = {.hostname = Py_None,
+                                  .session = Py_None,
+                                  .handshake_timeout = Py_None,
+                                  .shutdown_timeout = Py_None};
+    TransportObject *transport;
+    int server_side = 0;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO|O$pOOOOOO:make_ssl_transport", names,
+                                     &sock, &protocol, &request.context, &waiter, &server_side,
+                                     &request.hostname, &extra, &server, &request.handshake_timeout,
+                                     &request.shutdown_timeout, &request.session) ||
+        reactor_check_thread(self) < 0)
+        return NULL;
+    request.server_side = server_side;
+    transport = new_transport(self, protocol);
+    if (transport == NULL)
+        return NULL;
+    if (set_extra(transport, extra) < 0 || tls_prepare(transport, &request) < 0 ||
+        open_socket(transport, sock, server, 0) < 0 ||
+        tls_start(transport, transport->stream, NULL, 0) < 0)
+        return discard_with_socket(transport, sock);
+    if (waiter != Py_None)
+        transport->waiter = Py_NewRef(waiter);
+    return (PyObject *)transport;
+}
+
+/* The transport that is to be upgraded, if it can be. */
+static TransportObject *check_upgrade(ReactorObject *self, PyObject *transport)
+{
+    TransportObject *old = (TransportObject *)transport;
+
+    if (!PyObject_TypeCheck(transport, self->state->transport_type)) {
+        PyErr_Format(PyExc_TypeError, "transport %R is not supported by start_tls()", transport);
+        return NULL;
+    }
+    if (old->tls != NULL || transport_resolve(old)->tls != NULL) {
+        PyErr_Format(PyExc_TypeError, "transport %R is not supported by start_tls(): it has TLS",
+                     transport);
+        return NULL;
+    }
+    if (old->reactor != self) {
+        PyErr_SetString(PyExc_RuntimeError, "the transport belongs to another event loop");
+        return NULL;
+    }
+    old = transport_resolve(old);
+    if (old->stream == NULL || old->closing) {
+        PyErr_Format(PyExc_ConnectionResetError, "cannot start TLS: %R is closed", transport);
+        return NULL;
+    }
+    return old;
+}
+
+static int upgrade(TransportObject *transport, TransportObject *old, const Py_buffer *received)
+{
+    if (old->extra != NULL) {
+        transport->extra = PyDict_Copy(old->extra);
+        if (transport->extra == NULL)
+            return -1;
+    }
+    if (tls_start(transport, old->stream, received->buf, (size_t)received->len) < 0)
+        return -1;
+    if (transport_take_over(transport, old) < 0) {
+        transport_abort(old, NULL);
+        return -1;
+    }
+    /* Whatever was asked of the old one, the new one reads, as asyncio's does. */
+    afn_stream_resume_reading(transport->stream);
+    return 0;
+}
+
+PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"transport",
+                            "protocol",
+                            "sslcontext",
+                            "waiter",
+                            "server_side",
+                            "server_hostname",
+                            "ssl_handshake_timeout",
+                            "ssl_shutdown_timeout",
+                            "ssl_session",
+                            "received",
+                            NULL};
+    PyObject *transport, *protocol, *waiter;
+    struct tls_request request = {.hostname = Py_None,
+                                  .session = Py_None,
+                                  .handshake_timeout = Py_None,
+                                  .shutdown_timeout = Py_None};
+    TransportObject *old, *upgraded = NULL;
+    Py_buffer received = {.buf = NULL, .len = 0, .obj = NULL};
+    int server_side = 0;
+    bool succeeded = false;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOOO|$pOOOOy*:start_tls", names, &transport,
+                                     &protocol, &request.context, &waiter, &server_side,
+                                     &request.hostname, &request.handshake_timeout,
+                                     &request.shutdown_timeout, &request.session, &received))
+        return NULL;
+    request.server_side = server_side;
+    old = reactor_check_thread(self) < 0 ? NULL : check_upgrade(self, transport);
+    if (old != NULL)
+        upgraded = new_transport(self, protocol);
+    if (upgraded != NULL)
+        succeeded = tls_prepare(upgraded, &request) == 0 && upgrade(upgraded, old, &received) == 0;
+    PyBuffer_Release(&received);
+    if (upgraded == NULL)
+        return NULL;
+    if (!succeeded)
+        return discard(upgraded);
+    if (waiter != Py_None)
+        upgraded->waiter = Py_NewRef(waiter);
+    return (PyObject *)upgraded;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "module.h"
+
+#include "imports.h"
+#include "reactor.h"
+#include "tls-capture.h"
+#include "transport.h"
+
+#include <aiofastnet/version.h>
+#include <openssl/crypto.h>
+
+#define QUOTE_VALUE(value) #value
+#define QUOTE(value) QUOTE_VALUE(value)
+#define MODULE_VERSION                                                                             \
+    QUOTE(AFN_VERSION_MAJOR) "." QUOTE(AFN_VERSION_MINOR) "." QUOTE(AFN_VERSION_MICRO)
+
+PyDoc_STRVAR(force_python_engine_doc,
+             "force_python_engine($module, flag, /)\n--\n\n"
+             "Makes new TLS connections use ssl.MemoryBIO; returns the former value.");
+
+static PyObject *force_python_engine(PyObject *module, PyObject *flag)
+{
+    struct module_state *state = PyModule_GetState(module);
+    bool former = state->force_python_engine;
+    int wanted = PyObject_IsTrue(flag);
+
+    if (wanted < 0)
+        return NULL;
+    state->force_python_engine = wanted;
+    return PyBool_FromLong(former);
+}
+
+/* Why TLS cannot use this process's OpenSSL directly: a string, or None if it can. */
+static PyObject *find_engine_reason(struct module_state *state)
+{
+    int captured;
+
+    if (state->imports.memory_bio == NULL)
+        return PyUnicode_FromString("this Python has no module ssl");
+    captured = tls_capture_probe(state);
+    if (captured < 0)
+        return NULL;
+    if (captured == 0)
+        return PyUnicode_FromString("the module ssl of this Python uses another copy of OpenSSL");
+    if (state->force_python_engine)
+        return PyUnicode_FromString("force_python_engine() was called");
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(info_doc, "info($module)\n--\n\nSays what this module was built with and uses.");
+
+static PyObject *info(PyObject *module, PyObject *unused)
+{
+    PyObject *reason = find_engine_reason(PyModule_GetState(module));
+
+    (void)unused;
+    if (reason == NULL)
+        return NULL;
+    return Py_BuildValue("{s:s,s:s,s:s,s:N,s:s,s:O}", "version", MODULE_VERSION, "library_version",
+                         afn_version(), "engine", reason == Py_None ? "openssl" : "python",
+                         "reason", reason, "libssl", OpenSSL_version(OPENSSL_VERSION),
+                         "ktls_compiled", afn_has_ktls() ? Py_True : Py_False);
+}
+
+static PyMethodDef module_methods[] = {
+    {"force_python_engine", force_python_engine, METH_O, force_python_engine_doc},
+    {"info", info, METH_NOARGS, info_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int intern_names(struct module_names *names)
+{
+#define MODULE_NAME_INTERN(name)                                                                   \
+    names->name = PyUnicode_InternFromString(#name);                                               \
+    if (names->name == NULL)                                                                       \
+        return -1;
+    MODULE_NAMES(MODULE_NAME_INTERN)
+#undef MODULE_NAME_INTERN
+    return 0;
+}
+
+static int module_exec(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    if (intern_names(&state->names) < 0 || imports_load(state) < 0 || tls_capture_setup() < 0)
+        return -1;
+    state->reactor_type = reactor_make_type(module);
+    if (state->reactor_type == NULL || PyModule_AddType(module, state->reactor_type) < 0)
+        return -1;
+    state->transport_type = transport_make_type(module, state);
+    if (state->transport_type == NULL || PyModule_AddType(module, state->transport_type) < 0)
+        return -1;
+    return 0;
+}
+
+/* The structs of names and imports hold nothing but references. */
+static PyObject **state_get_references(struct module_state *state, size_t part, size_t *ret_count)
+{
+    if (part == 0) {
+        *ret_count = sizeof(state->names) / sizeof(PyObject *);
+        return (PyObject **)(void *)&state->names;
+    }
+    *ret_count = sizeof(state->imports) / sizeof(PyObject *);
+    return (PyObject **)(void *)&state->imports;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_VISIT(state->reactor_type);
+    Py_VISIT(state->transport_type);
+    for (size_t part = 0; part < 2; part++) {
+        size_t count;
+        PyObject **references = state_get_references(state, part, &count);
+
+        for (size_t i = 0; i < count; i++)
+            Py_VISIT(references[i]);
+    }
+    return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+    struct module_state *state = PyModule_GetState(module);
+
+    Py_CLEAR(state->reactor_type);
+    Py_CLEAR(state->transport_type);
+    for (size_t part = 0; part < 2; part++) {
+        size_t count;
+        PyObject **references = state_get_references(state, part, &count);
+
+        for (size_t i = 0; i < count; i++)
+            Py_CLEAR(references[i]);
+    }
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    module_clear(module);
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, module_exec},
+    COMPAT_GIL_SLOT
+    COMPAT_INTERPRETERS_SLOT
+    {0, NULL},
+};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_core",
+    .m_doc = "The transports of aiofastnet, over libaiofastnet.",
+    .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
+    .m_slots = module_slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&module_definition);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_PYTHON_REACTOR_H
+#define AIOFASTNET_PYTHON_REACTOR_H
+
+#include "module.h"
+
+#include <aiofastnet/reactor.h>
+
+struct server_listener;
+struct TransportObject;
+
+/*
+ * The reactor of one event loop, and the owner of every open transport: the loop keeps it alive,
+ * so that an open transport lives as long as its loop, and a forgotten loop takes all with it.
+ */
+typedef struct ReactorObject {
+    PyObject_HEAD
+    PyObject *weakrefs;
+    PyObject *loop;
+    PyObject *ready; /* what the loop has to run next, or NULL */
+    struct module_state *state;
+    struct afn_reactor *reactor; /* NULL once closed */
+    unsigned long owner;         /* the thread that may change what is here */
+    bool dispatching;
+    PyObject *interrupt; /* a SystemExit or KeyboardInterrupt on its way out of dispatch() */
+    struct TransportObject *open;   /* a list; each member is a strong reference */
+    struct TransportObject *lent;   /* whose protocol's buffer the library has, or NULL; borrowed */
+    struct TransportObject **by_fd; /* borrowed */
+    size_t by_fd_length;
+    struct server_listener *listeners;
+} ReactorObject;
+
+PyTypeObject *reactor_make_type(PyObject *module);
+
+/*
+ * May the calling thread change this reactor and its transports?  A loop that is not running
+ * belongs to whoever uses it.
+ *
+ * Returns: 0, or -1 with RuntimeError.
+ */
+int reactor_adopt_thread(ReactorObject *self);
+
+static inline int reactor_check_thread(ReactorObject *self)
+{
+    return self->owner == PyThread_get_thread_ident() ? 0 : reactor_adopt_thread(self);
+}
+
+/* Adds an open transport, which has a descriptor; 0, or -1 with MemoryError. */
+int reactor_add(ReactorObject *self, struct TransportObject *transport);
+
+/* Takes it out and drops the reference: the caller has another.  Harmless when it is not there. */
+void reactor_remove(ReactorObject *self, struct TransportObject *transport);
+
+/* loop.get_debug(); an exception counts as false. */
+bool reactor_is_debug(ReactorObject *self);
+
+/*
+ * Raises what was kept in self->interrupt, unless dispatch() will.
+ *
+ * Returns: 0, or -1 with the exception.
+ */
+int reactor_raise_interrupt(ReactorObject *self);
+
+#endif

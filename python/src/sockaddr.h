@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_PYTHON_SOCKADDR_H
+#define AIOFASTNET_PYTHON_SOCKADDR_H
+
+#include "compat.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum sockaddr_state {
+    SOCKADDR_UNKNOWN, /* not asked for yet */
+    SOCKADDR_ABSENT,  /* the socket had none */
+    SOCKADDR_FOREIGN, /* of a family that only the module socket can convert */
+    SOCKADDR_KNOWN
+};
+
+/* The address of a socket, as the kernel gave it: most are never looked at. */
+struct sockaddr_value {
+    enum sockaddr_state state;
+    socklen_t length;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        char space[sizeof(struct sockaddr_un) + 2]; /* the kernel's longest path, and a NUL */
+    } address;
+};
+
+void sockaddr_set(struct sockaddr_value *value, const struct sockaddr *address, socklen_t length);
+
+/* getsockname(2) and getpeername(2). */
+void sockaddr_fetch_own(struct sockaddr_value *value, int fd);
+void sockaddr_fetch_peer(struct sockaddr_value *value, int fd);
+
+/*
+ * What socket.getpeername() would return; None if there is none.  Not for SOCKADDR_FOREIGN.
+ */
+PyObject *sockaddr_to_python(const struct sockaddr_value *value);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+#include "callbacks.h"
+#include "tls.h"
+#include "transport.h"
+
+#include <errno.h>
+
+static bool is_closing(const TransportObject *self)
+{
+    return self->closing || self->stream == NULL || afn_stream_is_closing(self->stream);
+}
+
+static PyObject *method_is_closing(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(is_closing(transport_resolve(self)));
+}
+
+static PyObject *method_close(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    if (self->closing || self->stream == NULL)
+        Py_RETURN_NONE;
+    if (transport_note_closing(self) < 0)
+        return NULL;
+    /* There is nothing to say goodbye to before the handshake is over. */
+    if (self->tls != NULL && !tls_is_secured(self))
+        transport_abort(self, NULL);
+    else
+        afn_stream_close(self->stream);
+    Py_RETURN_NONE;
+}
+
+static PyObject *end_now(TransportObject *self, PyObject *exception)
+{
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    if (self->stream == NULL)
+        Py_RETURN_NONE;
+    if (transport_note_closing(self) < 0)
+        return NULL;
+    transport_abort(self, exception);
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_abort(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    return end_now(self, NULL);
+}
+
+/* asyncio's own TLS calls it on the transport below. */
+static PyObject *method_force_close(TransportObject *self, PyObject *exception)
+{
+    return end_now(self, exception == Py_None ? NULL : exception);
+}
+
+static PyObject *method_set_protocol(TransportObject *self, PyObject *protocol)
+{
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    /* After the end it would only keep the protocol alive. */
+    if (!self->finished && transport_set_protocol(self, protocol) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_get_protocol(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    self = transport_resolve(self);
+    return Py_NewRef(self->protocol != NULL ? self->protocol : Py_None);
+}
+
+static PyObject *method_is_reading(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    self = transport_resolve(self);
+    return PyBool_FromLong(!self->reading_paused && !is_closing(self));
+}
+
+static PyObject *method_pause_reading(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    if (self->reading_paused || is_closing(self))
+        Py_RETURN_NONE;
+    self->reading_paused = true;
+    afn_stream_pause_reading(self->stream);
+    callbacks_debug(self, "%r pauses reading");
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_resume_reading(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    /* One that is lost may still have something to deliver. */
+    if (!self->reading_paused || self->closing || self->stream == NULL)
+        Py_RETURN_NONE;
+    self->reading_paused = false;
+    if (!self->starting)
+        afn_stream_resume_reading(self->stream);
+    callbacks_debug(self, "%r resumes reading");
+    Py_RETURN_NONE;
+}
+
+/* In the loop's queue behind connection_made(): begins to read, and wakes the waiter (or None). */
+static PyObject *method_start(TransportObject *self, PyObject *waiter)
+{
+    if (!self->starting)
+        Py_RETURN_NONE;
+    self->starting = false;
+    self->made = true;
+    if (self->stream != NULL && !self->reading_paused)
+        afn_stream_resume_reading(self->stream);
+    if (waiter != Py_None) {
+        self->waiter = Py_NewRef(waiter);
+        callbacks_wake(self, NULL);
+    }
+    if (self->lost && !self->finished)
+        transport_finish(self);
+    if (reactor_raise_interrupt(self->reactor) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    self = transport_resolve(self);
+    if (self->stream == NULL)
+        return PyLong_FromLong(0);
+    return PyLong_FromSize_t(afn_stream_get_write_buffer_size(self->stream));
+}
+
+static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject *unused)
+{
+    size_t high = 0, low = 0;
+
+    (void)unused;
+    self = transport_resolve(self);
+    if (self->stream != NULL)
+        afn_stream_get_write_limits(self->stream, &high, &low);
+    return Py_BuildValue("nn", (Py_ssize_t)low, (Py_ssize_t)high);
+}
+
+/* A limit as the user gives it: any number.  More than memory can hold is as good as all of it. */
+static int convert_limit(PyObject *number, size_t *ret_limit)
+{
+    PyObject *integer = PyNumber_Long(number);
+    Py_ssize_t limit;
+
+    if (integer == NULL)
+        return -1;
+    limit = PyNumber_AsSsize_t(integer, NULL);
+    Py_DECREF(integer);
+    if (limit == -1 && PyErr_Occurred())
+        return -1;
+    *ret_limit = limit < 0 ? 0 : (size_t)limit;
+    return 0;
+}
+
+/* high >= low >= 0, in Python's arithmetic, for these are Python's numbers. */
+static int check_limits(PyObject *high, PyObject *low)
+{
+    PyObject *zero = PyLong_FromLong(0);
+    int r = -1;
+
+    if (zero != NULL)
+        r = PyObject_RichCompareBool(high, low, Py_GE);
+    if (r > 0)
+        r = PyObject_RichCompareBool(low, zero, Py_GE);
+    Py_XDECREF(zero);
+    if (r == 0)
+        PyErr_Format(PyExc_ValueError, "high (%R) must be >= low (%R) must be >= 0", high, low);
+    return r > 0 ? 0 : -1;
+}
+
+/* Fills in what the user left out: 64 KiB (on TLS another default), four times, a quarter. */
+static int complete_limits(TransportObject *self, PyObject **high, PyObject **low)
+{
+    PyObject *four = PyLong_FromLong(4);
+
+    if (four == NULL)
+        return -1;
+    if (*high != Py_None)
+        Py_INCREF(*high);
+    else if (*low != Py_None)
+        *high = PyNumber_Multiply(four, *low);
+    else
+        *high = PyLong_FromSize_t(self->tls != NULL ? self->reactor->state->tls_high_water
+                                                    : (size_t)64 * 1024);
+    if (*low != Py_None)
+        Py_INCREF(*low);
+    else
+        *low = *high == NULL ? NULL : PyNumber_FloorDivide(*high, four);
+    Py_DECREF(four);
+    return *high == NULL || *low == NULL ? -1 : 0;
+}
+
+static PyObject *method_set_write_buffer_limits(TransportObject *self, PyObject *args,
+                                                PyObject *keywords)
+{
+    static char *names[] = {"high", "low", NULL};
+    PyObject *high = Py_None, *low = Py_None;
+    size_t high_limit, low_limit;
+    int r = -1;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OO:set_write_buffer_limits", names, &high,
+                                     &low) ||
+        reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    if (complete_limits(self, &high, &low) == 0 && check_limits(high, low) == 0 &&
+        convert_limit(high, &high_limit) == 0 && convert_limit(low, &low_limit) == 0)
+        r = self->stream == NULL ? 0
+                                 : afn_stream_set_write_limits(self->stream, high_limit, low_limit);
+    Py_XDECREF(high);
+    Py_XDECREF(low);
+    if (PyErr_Occurred())
+        return NULL;
+    if (r < 0) {
+        transport_raise_errno(r);
+        return NULL;
+    }
+    if (r > 0 && !self->writing_paused && callbacks_pause_writing(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_write_eof(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (reactor_check_thread(self->reactor) < 0)
+        return NULL;
+    self = transport_resolve(self);
+    if (self->tls != NULL) {
+        PyErr_SetNone(PyExc_NotImplementedError);
+        return NULL;
+    }
+    if (self->ended || is_closing(self))
+        Py_RETURN_NONE;
+    self->ended = true;
+    afn_stream_write_eof(self->stream);
+    Py_RETURN_NONE;
+}
+
+static PyObject *method_can_write_eof(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(transport_resolve(self)->tls == NULL);
+}
+
+static const char *describe_state(const TransportObject *self)
+{
+    if (self->stream == NULL)
+        /* The loop was closed, or is garbage, before the transport was. */
+        return self->finished || self->lost ? " closed" : " abandoned";
+    return is_closing(self) ? " closing" : "";
+}
+
+PyObject *transport_repr(TransportObject *self)
+{
+    TransportObject *active = transport_resolve(self);
+    const char *kind = active->tls != NULL ? " tls" : "";
+    size_t size;
+
+    if (active->stream == NULL)
+        return PyUnicode_FromFormat("<Transport%s fd=%d%s>", describe_state(active),
+                                    active->shown_fd, kind);
+    size = afn_stream_get_write_buffer_size(active->stream);
+    return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>",
+                                describe_state(active), active->shown_fd, kind,
+                                afn_stream_is_reading(active->stream) ? "polling" : "idle",
+                                size > 0 ? "polling" : "idle", size);
+}
+
+/* Through void (*)(void), for the compiler is right that these are other types. */
+#define METHOD(function) ((PyCFunction)(void (*)(void))(function))
+
+PyMethodDef transport_methods[] = {
+    {"write", METHOD(transport_write), METH_O, "write($self, data, /)\n--\n\n"},
+    {"writelines", METHOD(transport_writelines), METH_O,
+     "writelines($self, list_of_data, /)\n--\n\n"},
+    {"write_eof", METHOD(method_write_eof), METH_NOARGS, "write_eof($self)\n--\n\n"},
+    {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},
+    {"close", METHOD(method_close), METH_NOARGS, "close($self)\n--\n\n"},
+    {"abort", METHOD(method_abort), METH_NOARGS, "abort($self)\n--\n\n"},
+    {"is_closing", METHOD(method_is_closing), METH_NOARGS, "is_closing($self)\n--\n\n"},
+    {"pause_reading", METHOD(method_pause_reading), METH_NOARGS, "pause_reading($self)\n--\n\n"},
+    {"resume_reading", METHOD(method_resume_reading), METH_NOARGS, "resume_reading($self)\n--\n\n"},
+    {"is_reading", METHOD(method_is_reading), METH_NOARGS, "is_reading($self)\n--\n\n"},
+    {"set_protocol", METHOD(method_set_protocol), METH_O,
+     "set_protocol($self, protocol, /)\n--\n\n"},
+    {"get_protocol", METHOD(method_get_protocol), METH_NOARGS, "get_protocol($self)\n--\n\n"},
+    {"get_extra_info", METHOD(transport_get_extra_info), METH_FASTCALL | METH_KEYWORDS,
+     "get_extra_info($self, name, default=None)\n--\n\n"},
+    {"set_write_buffer_limits", METHOD(method_set_write_buffer_limits),
+     METH_VARARGS | METH_KEYWORDS, "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"},
+    {"get_write_buffer_limits", METHOD(method_get_write_buffer_limits), METH_NOARGS,
+     "get_write_buffer_limits($self)\n--\n\n"},
+    {"get_write_buffer_size", METHOD(method_get_write_buffer_size), METH_NOARGS,
+     "get_write_buffer_size($self)\n--\n\n"},
+    {"_force_close", METHOD(method_force_close), METH_O, NULL},
+    {"_start", METHOD(method_start), METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *get_loop(TransportObject *self, void *closure)
+{
+    (void)closure;
+    return Py_NewRef(self->reactor->loop != NULL ? self->reactor->loop : Py_None);
+}
+
+static PyObject *get_protocol_paused(TransportObject *self, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(transport_resolve(self)->writing_paused);
+}
+
+PyGetSetDef transport_getset[] = {
+    {"_extra", (getter)transport_get_extra, NULL, NULL, NULL},
+    {"_loop", (getter)get_loop, NULL, NULL, NULL},
+    {"_protocol_paused", (getter)get_protocol_paused, NULL, NULL, NULL},
+    {"_sock", (getter)transport_get_sock, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};

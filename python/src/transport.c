@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport.h"
+
+#include "callbacks.h"
+#include "tls.h"
+
+#include <aiofastnet/error.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void transport_raise_errno(int error)
+{
+    if (error == -ENOMEM) {
+        PyErr_NoMemory();
+    } else if (error > AFN_ERR_TLS) {
+        errno = -error;
+        PyErr_SetFromErrno(PyExc_OSError);
+    } else {
+        PyErr_SetString(PyExc_RuntimeError, afn_strerror(error));
+    }
+}
+
+static void on_data(struct afn_stream *stream, void *user, const void *data, size_t length)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    Py_INCREF(self);
+    callbacks_data_received(self, data, length);
+    Py_DECREF(self);
+}
+
+static void on_get_buffer(struct afn_stream *stream, void *user, void **ret_buffer,
+                          size_t *ret_length)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    Py_INCREF(self);
+    if (callbacks_get_buffer(self) == 0) {
+        *ret_buffer = self->lent.buf;
+        *ret_length = (size_t)self->lent.len;
+    } else {
+        *ret_buffer = NULL;
+        *ret_length = 0;
+    }
+    Py_DECREF(self);
+}
+
+static void on_buffer_updated(struct afn_stream *stream, void *user, size_t length)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    Py_INCREF(self);
+    /* First, for the protocol may want to resize it. */
+    transport_release_lent(self);
+    callbacks_buffer_updated(self, length);
+    Py_DECREF(self);
+}
+
+static bool on_eof(struct afn_stream *stream, void *user)
+{
+    TransportObject *self = user;
+    bool keep_open;
+
+    (void)stream;
+    Py_INCREF(self);
+    keep_open = callbacks_eof_received(self);
+    if (keep_open && self->tls != NULL) {
+        callbacks_warn(self->reactor,
+                       "returning true from eof_received() has no effect when using ssl");
+        keep_open = false;
+    }
+    Py_DECREF(self);
+    return keep_open;
+}
+
+static void on_secured(struct afn_stream *stream, void *user)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    Py_INCREF(self);
+    tls_secured(self);
+    Py_DECREF(self);
+}
+
+static void on_writable(struct afn_stream *stream, void *user)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    if (!self->writing_paused)
+        return;
+    Py_INCREF(self);
+    callbacks_resume_writing(self);
+    Py_DECREF(self);
+}
+
+/* What connection_lost() gets: a new reference, or NULL for None. */
+static PyObject *get_reason(TransportObject *self, int error)
+{
+    PyObject *exception;
+
+    if (self->exception != NULL)
+        return Py_NewRef(self->exception);
+    if (self->tls != NULL && tls_get_reason(self, error, &exception))
+        return exception;
+    if (error == 0 || error == AFN_ERR_ABORTED)
+        return NULL;
+    transport_raise_errno(error);
+    exception = compat_take_exception();
+    if (self->tls == NULL || tls_is_secured(self))
+        callbacks_tell_fatal(self, exception, "Fatal error on transport");
+    return exception;
+}
+
+static void on_closed(struct afn_stream *stream, void *user, int error)
+{
+    TransportObject *self = user;
+
+    Py_INCREF(self);
+    transport_release_lent(self);
+    if (error == AFN_ERR_TRUNCATED && !self->got_eof && !self->closing && self->tls != NULL &&
+        tls_is_secured(self))
+        on_eof(stream, self);
+    Py_XSETREF(self->exception, get_reason(self, error));
+    if (self->sockname.state == SOCKADDR_UNKNOWN)
+        sockaddr_fetch_own(&self->sockname, self->fd);
+    if (self->stream == stream) {
+        self->owns_fd = afn_stream_take_fd(stream) >= 0;
+        self->stream = afn_stream_unref(stream);
+        self->lost = true;
+        if (!self->starting)
+            transport_finish(self);
+    }
+    Py_DECREF(self);
+}
+
+static const struct afn_stream_handler data_handler = {
+    .size = sizeof(data_handler),
+    .data = on_data,
+    .eof = on_eof,
+    .secured = on_secured,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+static const struct afn_stream_handler buffer_handler = {
+    .size = sizeof(buffer_handler),
+    .get_buffer = on_get_buffer,
+    .buffer_updated = on_buffer_updated,
+    .eof = on_eof,
+    .secured = on_secured,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+static const struct afn_stream_handler *get_handler(const TransportObject *self)
+{
+    return self->buffered ? &buffer_handler : &data_handler;
+}
+
+TransportObject *transport_new(ReactorObject *reactor, PyObject *context)
+{
+    PyTypeObject *type = reactor->state->transport_type;
+    TransportObject *self = (TransportObject *)type->tp_alloc(type, 0);
+
+    if (self == NULL)
+        return NULL;
+    self->reactor = (ReactorObject *)Py_NewRef((PyObject *)reactor);
+    self->context = Py_NewRef(context);
+    self->fd = self->shown_fd = -1;
+    self->detached_server = true;
+    self->finished = true; /* until it is opened there is nothing to warn about */
+    return self;
+}
+
+int transport_open(TransportObject *self, int fd, unsigned int flags)
+{
+    struct afn_stream *stream;
+    int r;
+
+    if (self->reactor->reactor == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    self->fd = self->shown_fd = fd;
+    if (reactor_add(self->reactor, self) < 0)
+        return -1;
+    r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self, flags, &stream);
+    if (r < 0) {
+        reactor_remove(self->reactor, self);
+        self->fd = -1;
+        transport_raise_errno(r);
+        return -1;
+    }
+    self->stream = stream;
+    self->finished = false;
+    return 0;
+}
+
+int transport_take_over(TransportObject *self, TransportObject *old)
+{
+    self->fd = self->shown_fd = old->fd;
+    if (reactor_add(self->reactor, self) < 0)
+        return -1;
+    afn_stream_set_handler(old->stream, get_handler(self), self);
+    self->stream = old->stream;
+    old->stream = NULL;
+    self->finished = false;
+    old->finished = true;
+
+    self->family = old->family;
+    self->type = old->type;
+    self->proto = old->proto;
+    self->peername = old->peername;
+    self->sockname = old->sockname;
+    self->made = old->made || old->starting;
+    self->writing_paused = old->writing_paused;
+    self->sock = old->sock;
+    old->sock = NULL;
+    self->transport_socket = old->transport_socket;
+    old->transport_socket = NULL;
+
+    self->lower = (TransportObject *)Py_NewRef((PyObject *)old);
+    old->successor = (TransportObject *)Py_NewRef((PyObject *)self);
+    transport_release_lent(old);
+    reactor_remove(old->reactor, old);
+    return 0;
+}
+
+int transport_set_protocol(TransportObject *self, PyObject *protocol)
+{
+    int buffered = PyObject_IsInstance(protocol, self->reactor->state->imports.buffered_protocol);
+
+    if (buffered < 0)
+        return -1;
+    self->buffered = buffered;
+    Py_INCREF(protocol);
+    Py_XSETREF(self->protocol, protocol);
+    if (self->stream != NULL)
+        afn_stream_set_handler(self->stream, get_handler(self), self);
+    return 0;
+}
+
+/* server._attach() or server._detach(), as the running asyncio wants it. */
+static int tell_server(TransportObject *self, PyObject *name)
+{
+    PyObject *result;
+
+    if (self->reactor->state->server_counts_by_object)
+        result = PyObject_CallMethodOneArg(self->server, name, (PyObject *)self);
+    else
+        result = PyObject_CallMethodNoArgs(self->server, name);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int transport_attach_server(TransportObject *self, PyObject *server)
+{
+    if (server == Py_None)
+        return 0;
+    self->server = Py_NewRef(server);
+    if (tell_server(self, self->reactor->state->names._attach) < 0)
+        return -1;
+    self->detached_server = false;
+    return 0;
+}
+
+static void detach_server(TransportObject *self)
+{
+    if (self->detached_server)
+        return;
+    self->detached_server = true;
+    if (tell_server(self, self->reactor->state->names._detach) < 0) {
+        PyObject *exception = callbacks_catch(self->reactor);
+
+        if (exception != NULL)
+            callbacks_report(self->reactor,
+                             Py_BuildValue("{s:s,s:N,s:O}", "message",
+                                           "Fatal error: server._detach() call failed.",
+                                           "exception", exception, "transport", self));
+    }
+    Py_CLEAR(self->server);
+}
+
+int transport_note_closing(TransportObject *self)
+{
+    if (self->closing)
+        return 0;
+    self->closing_context = PyContext_CopyCurrent();
+    if (self->closing_context == NULL)
+        return -1;
+    self->closing = true;
+    return 0;
+}
+
+void transport_abort(TransportObject *self, PyObject *exception)
+{
+    if (self->stream == NULL || self->aborting)
+        return;
+    self->aborting = true;
+    if (exception != NULL && self->exception == NULL)
+        self->exception = Py_NewRef(exception);
+    afn_stream_abort(self->stream, AFN_ERR_ABORTED);
+}
+
+void transport_release_lent(TransportObject *self)
+{
+    if (self->reactor != NULL && self->reactor->lent == self)
+        self->reactor->lent = NULL;
+    if (self->lent.obj != NULL) {
+        Py_buffer lent = self->lent;
+
+        self->lent.obj = NULL; /* the protocol's buffer may be an object of its own making */
+        PyBuffer_Release(&lent);
+    }
+}
+
+static void close_socket(TransportObject *self)
+{
+    PyObject *sock = self->sock;
+    int fd = self->fd;
+
+    self->fd = -1;
+    self->sock = NULL;
+    if (sock == NULL) {
+        if (self->owns_fd && fd >= 0)
+            close(fd);
+    } else {
+        PyObject *result = PyObject_CallMethod(sock, "close", NULL);
+
+        if (result == NULL)
+            PyErr_WriteUnraisable(sock);
+        Py_XDECREF(result);
+        Py_DECREF(sock);
+    }
+    self->owns_fd = false;
+}
+
+/* What a transport that is over does not need: the addresses and the TLS object stay. */
+static void clear_references(TransportObject *self)
+{
+    transport_release_lent(self);
+    Py_CLEAR(self->protocol);
+    Py_CLEAR(self->exception);
+    Py_CLEAR(self->closing_context);
+    Py_CLEAR(self->waiter);
+}
+
+void transport_finish(TransportObject *self)
+{
+    PyObject *exception = self->exception;
+    TransportObject *lower = self->lower;
+    ReactorObject *reactor = self->reactor;
+
+    Py_INCREF(self);
+    self->exception = NULL;
+    self->closing = true;
+    if (self->made)
+        callbacks_connection_lost(self, exception);
+    if (self->tls != NULL && !tls_is_secured(self))
+        tls_handshake_failed(self, exception);
+    callbacks_wake(self, exception);
+    self->finished = true;
+    /* The table must not show it once the number may be somebody else's. */
+    reactor_remove(reactor, self);
+    close_socket(self);
+    clear_references(self);
+    detach_server(self);
+    self->lower = NULL;
+    while (lower != NULL) {
+        TransportObject *next = lower->lower;
+
+        lower->lower = NULL;
+        clear_references(lower);
+        detach_server(lower);
+        Py_DECREF(lower);
+        lower = next;
+    }
+    Py_XDECREF(exception);
+    Py_DECREF(self);
+}
+
+void transport_drop(TransportObject *self)
+{
+    transport_release_lent(self);
+    if (self->stream != NULL) {
+        /* The stream closes the descriptor; the socket object must not do it again. */
+        if (self->sock != NULL) {
+            PyObject *result = PyObject_CallMethod(self->sock, "detach", NULL);
+
+            if (result == NULL)
+                PyErr_WriteUnraisable(self->sock);
+            Py_XDECREF(result);
+        }
+        if (self->reactor != NULL)
+            reactor_remove(self->reactor, self);
+        self->stream = afn_stream_unref(self->stream);
+        self->fd = -1;
+    } else {
+        if (self->reactor != NULL)
+            reactor_remove(self->reactor, self);
+        if (self->owns_fd || self->sock != NULL)
+            close_socket(self);
+    }
+    self->closing = true;
+}
+
+static PyObject *refuse_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    (void)args;
+    (void)keywords;
+    PyErr_Format(PyExc_TypeError, "cannot create '%.100s' instances", type->tp_name);
+    return NULL;
+}
+
+static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->extra);
+    Py_VISIT(self->reactor);
+    Py_VISIT(self->context);
+    Py_VISIT(self->protocol);
+    Py_VISIT(self->exception);
+    Py_VISIT(self->closing_context);
+    Py_VISIT(self->waiter);
+    Py_VISIT(self->server);
+    Py_VISIT(self->sock);
+    Py_VISIT(self->transport_socket);
+    Py_VISIT(self->lent.obj);
+    Py_VISIT(self->successor);
+    Py_VISIT(self->lower);
+    return tls_traverse(self, visit, arg);
+}
+
+static int transport_clear(TransportObject *self)
+{
+    transport_drop(self);
+    clear_references(self);
+    tls_clear(self);
+    Py_CLEAR(self->extra);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->server);
+    Py_CLEAR(self->sock);
+    Py_CLEAR(self->transport_socket);
+    Py_CLEAR(self->successor);
+    Py_CLEAR(self->lower);
+    return 0;
+}
+
+static void transport_finalize(TransportObject *self)
+{
+    PyObject *exception;
+
+    if (self->finished || self->warned)
+        return;
+    self->warned = true;
+    exception = compat_take_exception();
+    if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_Warning))
+            PyErr_WriteUnraisable((PyObject *)self);
+        else
+            PyErr_Clear();
+    }
+    compat_raise_exception(exception);
+}
+
+static void transport_dealloc(TransportObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
+        return;
+    PyObject_GC_UnTrack(self);
+    if (self->weakrefs != NULL)
+        PyObject_ClearWeakRefs((PyObject *)self);
+    transport_clear(self);
+    Py_CLEAR(self->reactor);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef transport_members[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyType_Slot transport_slots[] = {
+    {Py_tp_doc, "A connection, with or without TLS."},
+    {Py_tp_new, refuse_new},
+    {Py_tp_dealloc, transport_dealloc},
+    {Py_tp_finalize, transport_finalize},
+    {Py_tp_traverse, transport_traverse},
+    {Py_tp_clear, transport_clear},
+    {Py_tp_repr, transport_repr},
+    {Py_tp_methods, transport_methods},
+    {Py_tp_getset, transport_getset},
+    {Py_tp_members, transport_members},
+    {0, NULL},
+};
+
+static PyType_Spec transport_spec = {
+    .name = "aiofastnet._core.Transport",
+    .basicsize = sizeof(TransportObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = transport_slots,
+};
+
+PyTypeObject *transport_make_type(PyObject *module, struct module_state *state)
+{
+    PyObject *type, *bases = PyTuple_Pack(1, state->imports.transport);
+
+    if (bases == NULL)
+        return NULL;
+    type = PyType_FromModuleAndSpec(module, &transport_spec, bases);
+    Py_DECREF(bases);
+    if (type != NULL &&
+        (PyObject_SetAttrString(type, "_sendfile_compatible", state->imports.sendfile_mode) < 0 ||
+         PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0))
+        Py_CLEAR(type);
+    return (PyTypeObject *)type;
+}

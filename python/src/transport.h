@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef AIOFASTNET_PYTHON_TRANSPORT_H
+#define AIOFASTNET_PYTHON_TRANSPORT_H
+
+#include "reactor.h"
+#include "sockaddr.h"
+
+#include <aiofastnet/stream.h>
+
+struct transport_tls;
+
+/*
+ * A transport is open while it has a stream; the reactor owns a reference until then, and a little
+ * longer: until connection_lost() has returned.
+ */
+typedef struct TransportObject {
+    PyObject_HEAD
+    PyObject *extra; /* the slot _extra of asyncio.BaseTransport: must be first; may be NULL */
+    struct afn_stream *stream;
+    ReactorObject *reactor;
+    PyObject *context; /* contextvars: all callbacks run in it, but connection_lost() */
+    PyObject *protocol;
+    struct transport_tls *tls; /* NULL without TLS */
+
+    bool buffered;        /* the protocol is an asyncio.BufferedProtocol */
+    bool starting;        /* connection_made() is waiting in the loop's queue */
+    bool lost;            /* the stream is gone; connection_lost() may still be to come */
+    bool finished;        /* all is over; nothing to warn about any more */
+    bool warned;          /* or it was warned about already */
+    bool made;            /* connection_made() was called, so connection_lost() will be */
+    bool closing;         /* close() or abort() was called */
+    bool aborting;        /* the reason of the end is settled */
+    bool accepted;        /* by a listener: nobody waits for it */
+    bool ended;           /* write_eof() was called */
+    bool got_eof;         /* eof_received() was called */
+    bool reading_paused;  /* by the user */
+    bool writing_paused;  /* pause_writing() was called */
+    bool owns_fd;         /* fd is to be closed here: no stream has it any more */
+    bool detached_server; /* or there never was one */
+
+    int fd;       /* -1 once closed */
+    int shown_fd; /* what it was, for those who read logs */
+    int family, type, proto;
+    unsigned int dropped_writes;
+    struct sockaddr_value peername;
+    struct sockaddr_value sockname;
+
+    PyObject *exception;       /* what ended it, for connection_lost() */
+    PyObject *closing_context; /* of close() or abort(), for connection_lost(); or NULL */
+    PyObject *waiter;
+    PyObject *server;
+    PyObject *sock;             /* socket.socket, made when it is first asked for */
+    PyObject *transport_socket; /* asyncio's wrapper of it */
+    Py_buffer lent;             /* the protocol's buffer, while the library has it */
+
+    /* After start_tls() the stream is another transport's, and what was asked of this one is done
+     * by that one; the lower one is kept because servers count it. */
+    struct TransportObject *successor;
+    struct TransportObject *lower;
+
+    struct TransportObject *next;
+    struct TransportObject **link; /* what points to this one in the reactor's list, or NULL */
+    PyObject *weakrefs;
+} TransportObject;
+
+PyTypeObject *transport_make_type(PyObject *module, struct module_state *state);
+
+/* A transport without a stream. */
+TransportObject *transport_new(ReactorObject *reactor, PyObject *context);
+
+/*
+ * Gives it a stream.  After success the descriptor belongs to the stream, and the reactor holds a
+ * reference to the transport.
+ *
+ * Returns: 0, or -1 with an exception.
+ */
+int transport_open(TransportObject *self, int fd, unsigned int flags);
+
+/* Moves the stream of one transport to another, which takes its place in the reactor. */
+int transport_take_over(TransportObject *self, TransportObject *old);
+
+/* 0, or -1 with an exception. */
+int transport_set_protocol(TransportObject *self, PyObject *protocol);
+int transport_attach_server(TransportObject *self, PyObject *server);
+
+/* The user closes it: now, and in the current context.  0, or -1 with an exception. */
+int transport_note_closing(TransportObject *self);
+
+/*
+ * Ends the transport with an exception (or NULL) for connection_lost(), which comes later.  The
+ * first reason counts.
+ */
+void transport_abort(TransportObject *self, PyObject *exception);
+
+/* The end: connection_lost(), the socket, the server, the references. */
+void transport_finish(TransportObject *self);
+
+/*
+ * The other end, without callbacks: of a loop that is closed or garbage, or of a transport that
+ * never came to life.  Closes the descriptor.  The caller holds a reference of its own.
+ */
+void transport_drop(TransportObject *self);
+
+/* Gives the protocol's buffer back to the protocol. */
+void transport_release_lent(TransportObject *self);
+
+/* Raises the OSError of a negative errno. */
+void transport_raise_errno(int error);
+
+/* The one that now does what is asked of this one. */
+static inline TransportObject *transport_resolve(TransportObject *self)
+{
+    while (self->successor != NULL)
+        self = self->successor;
+    return self;
+}
+
+/* transport-methods.c, write.c, extra-info.c, make.c: what the types are made of. */
+extern PyMethodDef transport_methods[];
+extern PyGetSetDef transport_getset[];
+
+PyObject *transport_repr(TransportObject *self);
+PyObject *transport_write(TransportObject *self, PyObject *data);
+PyObject *transport_writelines(TransportObject *self, PyObject *list);
+PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                                   PyObject *keywords);
+PyObject *transport_get_extra(TransportObject *self, void *closure);
+PyObject *transport_get_sock(TransportObject *self, void *closure);
+
+PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
+PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
+PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywords);
+
+#endif

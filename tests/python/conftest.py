@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Parameters, fixtures and the time limit of the Python tests.
+
+A test with the fixture `env` runs once for every implementation and kind of transport. The stock
+transports of the running Python are the oracle: what they do is what the tests ask of ours, save
+where a test is marked with `improvement`.
+
+AFN_TEST_REQUIRE=1 makes a missing aiofastnet an error; without it those parameters are skipped.
+"""
+import asyncio
+import faulthandler
+import gc
+import os
+import signal
+import sys
+
+sys.dont_write_bytecode = True      # the source tree may be read-only
+
+import pytest
+
+from support import env as environment
+from support.certs import Certificates
+
+TIME_LIMIT = 30         # seconds for one test, then it fails
+HARD_LIMIT = 90         # seconds for one test, then the process ends with all stacks
+
+
+class TimeLimit(SystemExit):
+    """The test hangs. Of all exceptions only this family gets through an event loop."""
+
+
+def pytest_configure(config):
+    for line in ("kinds(*names): the kinds of transport that the test is for",
+                 "implementations(*names): the implementations that the test is for",
+                 "improvement(why, kinds=None, since=None, before=None, run=True): stock asyncio "
+                 "of the given versions does not do this"):
+        config.addinivalue_line("markers", line)
+    for line in ("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning",
+                 "error::RuntimeWarning", "error::pytest.PytestUnhandledThreadExceptionWarning",
+                 "ignore:.*event loop policy.*:DeprecationWarning"):
+        config.addinivalue_line("filterwarnings", line)
+    config.stash_stderr = os.fdopen(os.dup(2), "w")
+
+
+def pytest_generate_tests(metafunc):
+    if "env" not in metafunc.fixturenames:
+        return
+    kinds = marked(metafunc, "kinds", environment.KINDS)
+    implementations = marked(metafunc, "implementations", environment.IMPLEMENTATIONS)
+    parameters = []
+    for implementation in implementations:
+        for kind in kinds:
+            if implementation == "stock" and kind == "pyengine":
+                continue        # stock has one engine: this would be tls13 again
+            parameters.append(pytest.param((implementation, kind),
+                                           id=implementation + "-" + kind))
+    metafunc.parametrize("env", parameters, indirect=True)
+
+
+def marked(metafunc, name, default):
+    mark = metafunc.definition.get_closest_marker(name)
+    return mark.args if mark is not None else default
+
+
+def expect_stock_to_fail(request, implementation, kind):
+    """A strict xfail for each improvement that stock does not have."""
+    for mark in request.node.iter_markers("improvement"):
+        if implementation == "stock" and concerns(kind, **mark.kwargs):
+            request.applymarker(pytest.mark.xfail(
+                reason="improvement: " + mark.args[0], strict=True,
+                run=mark.kwargs.get("run", True)))
+
+
+def concerns(kind, kinds=None, since=None, before=None, run=True):
+    version = sys.version_info[:3]
+    return ((kinds is None or kind in kinds) and (since is None or version >= since)
+            and (before is None or version < before))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen_heap():
+    """The collector runs in every test: leave out what pytest and the imports made."""
+    for implementation in environment.IMPLEMENTATIONS:
+        if environment.why_missing(implementation) is None:
+            # The first loop of a process opens descriptors that stay (uvloop's signal pipes).
+            loop = environment.make_loop(implementation)
+            loop.run_until_complete(asyncio.sleep(0))
+            loop.close()
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certs"))
+
+
+@pytest.fixture
+def env(request, certs):
+    implementation, kind = request.param
+    reason = environment.why_missing(implementation)
+    if reason is not None:
+        pytest.skip(reason)
+    expect_stock_to_fail(request, implementation, kind)
+    made = environment.Env(implementation, kind, certs)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def ours():
+    """The package aiofastnet."""
+    reason = environment.why_missing("ours")
+    if reason is not None:
+        pytest.skip(reason)
+    return environment.aiofastnet
+
+
+@pytest.fixture(autouse=True)
+def _time_limit(request):
+    def expire(*_):
+        raise TimeLimit("no end after %d seconds" % TIME_LIMIT)
+
+    old = signal.signal(signal.SIGALRM, expire)
+    # Repeated, because something may swallow the first one.
+    signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, 5)
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=request.config.stash_stderr)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, old)

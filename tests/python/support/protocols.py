@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""Protocols that note what a transport does, and check the order of its callbacks."""
+import asyncio
+
+live = []       # the recorders of the running test, for the clean-up at its end
+
+
+async def until(predicate):
+    """Let the loop turn until `predicate()` is true; the time limit of the test is the bound."""
+    turns = 0
+    while not predicate():
+        turns += 1
+        # A spinning loop would starve the helper threads on a machine with few cores.
+        await asyncio.sleep(0 if turns < 50 else 0.001)
+
+
+async def turns(count=20):
+    """Let the loop turn `count` times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Recorder(asyncio.Protocol):
+    """Notes the callbacks in `events` (successive data counts once) and the bytes in `data`.
+
+    `hooks` maps the name of a callback to a function that is called with the protocol first and
+    then the arguments of the callback; its result is returned.
+    """
+
+    def __init__(self, **hooks):
+        self.hooks = hooks
+        self.events = []
+        self.data = bytearray()
+        self.transport = None
+        self.exception = None
+        self.is_lost = False
+        live.append(self)
+
+    def _note(self, event, *args):
+        if event == "made":
+            assert "made" not in self.events, "connection_made was called twice"
+        assert not self.is_lost, event + " after connection_lost"
+        if event != "data" or self.events[-1:] != ["data"]:
+            self.events.append(event)
+        hook = self.hooks.get(event)
+        return hook(self, *args) if hook is not None else None
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self._note("made", transport)
+
+    def data_received(self, data):
+        assert type(data) is bytes
+        self.data += data
+        self._note("data", data)
+
+    def eof_received(self):
+        return self._note("eof")
+
+    def pause_writing(self):
+        self._note("pause")
+
+    def resume_writing(self):
+        self._note("resume")
+
+    def connection_lost(self, exc):
+        self.exception = exc
+        try:
+            self._note("lost", exc)
+        finally:
+            self.is_lost = True
+
+    @property
+    def course(self):
+        """`events` without the end of the peer's stream, which may come while closing."""
+        return [event for event in self.events if event != "eof"]
+
+    async def received(self, count):
+        """Wait for at least `count` bytes; the connection must live until then."""
+        await until(lambda: len(self.data) >= count or self.is_lost)
+        assert len(self.data) >= count, (len(self.data), count, self.exception)
+        return bytes(self.data)
+
+    async def seen(self, event):
+        await until(lambda: event in self.events)
+
+    async def lost(self):
+        """Wait for connection_lost; the exception it was called with."""
+        await until(lambda: self.is_lost)
+        return self.exception
+
+
+class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
+    """A Recorder that receives through a buffer of its own, of `size` bytes."""
+
+    def __init__(self, size=100, **hooks):
+        super().__init__(**hooks)
+        self.buffer = bytearray(size)
+
+    def get_buffer(self, sizehint):
+        hook = self.hooks.get("get_buffer")
+        return hook(self, sizehint) if hook is not None else self.buffer
+
+    def buffer_updated(self, count):
+        assert 0 < count <= len(self.buffer), count
+        self.data += self.buffer[:count]
+        self._note("data", bytes(self.buffer[:count]))
+
+
+def echo(protocol, data):
+    protocol.transport.write(data)
+
+
+def echoing(**hooks):
+    """A Recorder that sends back whatever comes."""
+    return Recorder(data=echo, **hooks)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+"""Small things that real programs rely on."""
+import asyncio
+import functools
+import gc
+import inspect
+import socket
+import unittest.mock
+import weakref
+
+import pytest
+
+from support.env import make_loop
+from support.marks import tcp_only
+from support.protocols import Recorder, echoing, turns, until
+
+METHODS = ("create_connection", "create_server", "create_unix_connection", "create_unix_server",
+           "connect_accepted_socket", "start_tls", "sendfile")
+
+
+def test_transports_are_asyncio_transports(env):
+    """T49: isinstance of the interface's classes, on both sides."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        await env.pair(receiver, sender)
+        for transport in (receiver.transport, sender.transport):
+            assert isinstance(transport, asyncio.Transport)
+            assert isinstance(transport, asyncio.ReadTransport)
+            assert isinstance(transport, asyncio.WriteTransport)
+            assert isinstance(transport, asyncio.BaseTransport)
+
+    env.run(main())
+
+
+def test_the_whole_interface_is_there(env):
+    """T49: every public method of asyncio.Transport, and none of them is the abstract one."""
+    async def main():
+        transport = await env.pair(Recorder(), Recorder())
+        for name in dir(asyncio.Transport):
+            if name.startswith("_"):
+                continue
+            method = getattr(transport, name)
+            assert callable(method), name
+            if name in ("get_extra_info", "writelines"):
+                continue        # what the interface itself implements
+            assert getattr(type(transport), name) is not getattr(asyncio.Transport, name), name
+        assert transport.get_write_buffer_limits()[0] > 0
+
+    env.run(main())
+
+
+def test_transports_are_weakly_referenced_and_hashed(env):
+    """Transports are kept in sets and weak dictionaries."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        await env.pair(receiver, sender)
+        known = {receiver.transport, sender.transport}
+        assert len(known) == 2 and sender.transport in known
+        registry = weakref.WeakSet(known)
+        assert len(registry) == 2
+        assert receiver.transport != sender.transport
+
+    env.run(main())
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
+def test_transports_cannot_be_made_directly(env):
+    """T25: construction and __new__ raise TypeError, nothing crashes."""
+    async def main():
+        transport = await env.pair(Recorder(), Recorder())
+        kind = type(transport)
+        for make in (kind, lambda: kind.__new__(kind), lambda: kind(env.loop),
+                     lambda: type("Sub", (kind,), {})()):
+            with pytest.raises(TypeError):
+                make()
+        assert kind.__name__ in repr(transport)
+
+    env.run(main())
+
+
+def test_protocols_of_every_shape_are_accepted(env):
+    """A protocol is duck-typed, and may have __slots__."""
+    async def main():
+        class Slotted(asyncio.Protocol):
+            __slots__ = ("transport",)
+
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(data)
+
+        class Duck:
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(data)
+
+            def eof_received(self):
+                pass
+
+            def connection_lost(self, exc):
+                pass
+
+            def pause_writing(self):
+                pass
+
+            def resume_writing(self):
+                pass
+
+        for factory in (Slotted, Duck):
+            server = await env.start_server(factory)
+            sender = Recorder()
+            await env.connect(lambda: sender, server)
+            sender.transport.write(b"hello")
+            await sender.received(5)
+            sender.transport.close()
+            await sender.lost()
+
+    env.run(main())
+
+
+def test_a_protocol_may_change_its_callbacks_while_connected(env):
+    """Callbacks set on the instance later are used, as stock looks them up at each call."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"one")
+        await receiver.received(3)
+        seen = bytearray()
+        receiver.data_received = seen.extend
+        await env.thread(peer.send, b"two")
+        await until(lambda: len(seen) == 3)
+        assert receiver.data == b"one" and seen == b"two"
+
+    env.run(main())
+
+
+@tcp_only
+def test_the_loops_methods_behave_as_bound_methods(env):
+    """T50: partial, comparison, keywords, autospec, __self__, __name__ and the signature."""
+    async def main():
+        loop = env.loop
+        stock = asyncio.SelectorEventLoop
+        for name in METHODS:
+            method = getattr(loop, name)
+            assert method == getattr(loop, name)
+            assert method.__name__ == name
+            assert method.__self__ is loop
+            assert inspect.iscoroutinefunction(method)
+            if not env.is_uvloop:
+                expected = inspect.signature(functools.partial(getattr(stock, name), loop))
+                assert inspect.signature(method) == expected
+            unittest.mock.create_autospec(method)
+        make_server = functools.partial(loop.create_server, host="127.0.0.1")
+        server = await make_server(protocol_factory=echoing, port=0)
+        host, port = server.sockets[0].getsockname()
+        sender = Recorder()
+        await functools.partial(loop.create_connection, lambda: sender)(host=host, port=port)
+        sender.transport.write(b"hello")
+        await sender.received(5)
+        server.close()
+
+    env.run(main())
+
+
+def test_the_loop_refuses_to_watch_the_descriptor_of_a_transport(env):
+    """T56: add_reader and add_writer raise RuntimeError while the transport is open."""
+    async def main():
+        sender = Recorder()
+        receiver = Recorder()
+        transport = await env.pair(receiver, sender)
+        number = transport.get_extra_info("socket").fileno()
+        for method in (env.loop.add_reader, env.loop.add_writer):
+            with pytest.raises(RuntimeError, match="is used by transport"):
+                method(number, print)
+        for method in (env.loop.remove_reader, env.loop.remove_writer):
+            with pytest.raises(RuntimeError, match="is used by transport"):
+                method(number)
+        transport.write(b"fine")
+        assert await receiver.received(4) == b"fine"
+        transport.abort()
+        await sender.lost()
+        left, right = socket.socketpair()
+        called = env.loop.create_future()
+        env.loop.add_reader(left, called.set_result, None)
+        right.send(b"x")
+        await called
+        # uvloop's own remove_reader has no result.
+        assert env.loop.remove_reader(left) is (None if env.is_uvloop else True)
+        left.close()
+        right.close()
+
+    env.run(main())
+
+
+@pytest.mark.kinds("tcp", "unix", "tls13", "pyengine")
+def test_sendfile_sends_the_file(env, tmp_path):
+    """loop.sendfile with and without a position, by whatever way; compared byte for byte."""
+    path = tmp_path / "file"
+    content = bytes(range(256)) * 4000
+    path.write_bytes(content)
+
+    async def main():
+        receiver = Recorder()
+        transport = await env.pair(receiver, Recorder())
+        with open(path, "rb") as file:
+            assert await env.loop.sendfile(transport, file) == len(content)
+            assert file.tell() == len(content)
+            assert await env.loop.sendfile(transport, file, 1000, 5000) == 5000
+            assert file.tell() == 6000
+        transport.write(b"end")
+        await receiver.received(len(content) + 5003)
+        assert receiver.data == content + content[1000:6000] + b"end"
+
+    env.run(main())
+
+
+@tcp_only
+def test_a_closed_loop_drops_its_transports(env):
+    """T23: the collector may take a closed loop and its transports in any order."""
+    loop = make_loop(env.implementation)
+    receiver, sender = Recorder(), Recorder()
+    env.loop = loop
+    loop.run_until_complete(env.pair(receiver, sender))
+    transport = sender.transport
+    transport.abort()
+    receiver.transport.abort()
+    loop.run_until_complete(turns())
+    for server in env._servers:
+        server.close()
+    env._servers.clear()
+    loop.run_until_complete(turns())
+    loop.close()
+    loop.close()
+    assert transport.is_closing()
+    transport.close()
+    transport.abort()
+    assert repr(transport)
+    env.loop = loop = None
+    from support import protocols
+    protocols.live.clear()
+    gc.collect()
+    assert transport.get_extra_info("peername")

@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: MIT
+"""From connection_made to connection_lost: every way a connection can end."""
+import asyncio
+import gc
+import os
+import socket
+import ssl
+import sys
+
+import pytest
+
+from support.env import PLAIN, TLS
+from support.marks import improvement, tcp_only, tls_only
+from support.protocols import BufferedRecorder, Recorder, echoing, turns, until
+
+
+class Mishap(Exception):
+    """What the protocols of these tests raise."""
+
+
+ENDINGS = {
+    "close": lambda protocol, *args: protocol.transport.close(),
+    "abort": lambda protocol, *args: protocol.transport.abort(),
+    "close-twice": lambda protocol, *args: [protocol.transport.close() for _ in range(2)],
+    "close-abort": lambda protocol, *args: (protocol.transport.close(),
+                                            protocol.transport.abort())[:0],
+}
+
+
+@pytest.mark.parametrize("ending", list(ENDINGS))
+@pytest.mark.parametrize("callback", ["made", "data", "eof"])
+def test_ending_in_a_callback_is_the_end(env, callback, ending):
+    """T16: close() and abort() in each callback: connection_lost(None) exactly once, then none."""
+    async def main():
+        receiver = Recorder(**{callback: ENDINGS[ending]})
+        sender = Recorder()
+        server = await env.start_server(lambda: receiver)
+        try:
+            await env.connect(lambda: sender, server)
+        except OSError:
+            # An abort in connection_made may reach the client before its handshake is over.
+            assert env.is_tls and callback == "made"
+        else:
+            sender.transport.write(b"data")
+            if callback == "eof":
+                sender.transport.close()
+        assert await receiver.lost() is None
+        await turns()
+        assert receiver.events[0] == "made"
+        assert receiver.events.count("lost") == 1 and receiver.events[-1] == "lost"
+        assert callback in receiver.events
+
+    env.run(main())
+
+
+@pytest.mark.parametrize("ending", ["close", "abort"])
+def test_ending_in_pause_writing(env, ending):
+    """T16: as above while the queue is full."""
+    async def main():
+        sender = Recorder(pause=ENDINGS[ending])
+        receiver = Recorder()
+        await env.pair(receiver, sender)
+        for _ in range(3):
+            sender.transport.write(b"x" * 8000000)
+        assert await sender.lost() is None
+        await turns()
+        assert sender.events[:2] == ["made", "pause"]
+        assert sender.events[-1] == "lost"
+        assert await receiver.lost() is None or ending == "abort"
+        if ending == "close":
+            assert len(receiver.data) >= 8000000
+
+    env.run(main())
+
+
+@improvement("stock closes the socket twice, the second time with an AttributeError",
+             kinds=PLAIN)
+def test_closing_in_resume_writing(env):
+    """T16: as above when the queue has drained."""
+    async def main():
+        sender = Recorder(resume=ENDINGS["close"])
+        receiver = Recorder()
+        await env.pair(receiver, sender)
+        for _ in range(3):
+            sender.transport.write(b"x" * 8000000)
+        assert await sender.lost() is None
+        assert await receiver.lost() is None
+        assert len(receiver.data) == 24000000
+        assert sender.course == ["made", "pause", "resume", "lost"]
+
+    env.run(main())
+
+
+def fail(protocol, *args):
+    raise Mishap(protocol.events[-1])
+
+
+@pytest.mark.parametrize("callback", ["data", "eof"])
+@pytest.mark.parametrize("factory", [Recorder, BufferedRecorder])
+def test_an_exception_in_a_callback_closes_its_connection_only(env, callback, factory):
+    """T16: it is reported once, given to connection_lost as it is, and others go on."""
+    async def main():
+        receivers = [factory(**{callback: fail}), echoing()]
+        if factory is BufferedRecorder:
+            view = memoryview(receivers[0].buffer)
+            receivers[0].hooks["get_buffer"] = lambda protocol, hint: view
+        protocols = list(receivers)
+        server = await env.start_server(lambda: protocols.pop(0))
+        first = await env.raw_connect(server)
+        second = await env.raw_connect(server)
+        await env.thread(first.send, b"data")
+        if callback == "eof":
+            if env.is_tls:
+                await env.thread(first.close_notify)
+            await env.thread(first.shutdown_write)
+        error = await receivers[0].lost()
+        contexts = env.take_exceptions()
+        assert [type(context["exception"]) for context in contexts] == [Mishap]
+        assert error is contexts[0]["exception"]
+        assert receivers[0].events[-2:] == [callback, "lost"]
+        await env.thread(second.send, b"still here")
+        assert await env.thread(second.read_exactly, 10) == b"still here"
+
+    env.run(main())
+
+
+@pytest.mark.parametrize("callback", ["pause", "resume"])
+def test_an_exception_in_flow_control_is_reported_and_nothing_else(env, callback):
+    """T16: as stock: pause_writing and resume_writing may fail without closing anything."""
+    async def main():
+        sender = Recorder(**{callback: fail})
+        receiver = Recorder()
+        transport = await env.pair(receiver, sender)
+        for _ in range(2):
+            transport.write(b"x" * 8000000)
+        await receiver.received(16000000)
+        await until(lambda: env.exceptions)
+        contexts = env.take_exceptions()
+        assert [type(context["exception"]) for context in contexts] == [Mishap]
+        assert contexts[0]["message"] == "protocol.%s_writing() failed" % callback
+        assert contexts[0]["transport"] is transport
+        assert contexts[0]["protocol"] is (sender if not env.is_tls else contexts[0]["protocol"])
+        transport.write(b"more")
+        await receiver.received(16000004)
+
+    env.run(main())
+
+
+@pytest.mark.parametrize("callback", ["made", "lost"])
+def test_an_exception_in_connection_made_and_lost_is_reported(env, callback):
+    """T16: no transport, no descriptor is left behind (the harness looks)."""
+    async def main():
+        receiver = Recorder(**{callback: fail})
+        server = await env.start_server(lambda: receiver)
+        peer = await env.raw_connect(server, None)
+        if env.is_tls:
+            peer.start_tls(env.client_context(), hostname="localhost")
+            try:
+                await env.thread(peer.handshake)
+            except OSError:
+                assert callback == "made"
+        await until(lambda: receiver.transport is not None)
+        if callback == "lost":
+            receiver.transport.close()
+        await env.thread(peer.close)
+        await until(lambda: env.exceptions)
+        contexts = env.take_exceptions()
+        assert type(contexts[0]["exception"]) is Mishap
+        if not receiver.transport.is_closing():
+            receiver.transport.abort()
+        await receiver.lost()
+        env.take_exceptions()
+        assert receiver.events.count("made") == 1 and receiver.events.count("lost") == 1
+
+    env.run(main())
+
+
+def test_close_flushes_everything(env):
+    """T17: a large queue, then close(): every byte arrives, then the end."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        receiver.transport.pause_reading()
+        data = os.urandom(1 << 20) * 8
+        transport.write(data)
+        transport.close()
+        transport.close()
+        assert transport.is_closing()
+        await turns()
+        assert "lost" not in sender.events
+        receiver.transport.resume_reading()
+        assert await sender.lost() is None
+        assert await receiver.lost() is None
+        assert receiver.data == data
+        assert receiver.events == ["made", "data", "eof", "lost"]
+
+    env.run(main())
+
+
+@improvement("stock takes the peer's data for an error of the shutdown", kinds=TLS, since=(3, 11))
+def test_no_data_is_delivered_after_close(env):
+    """T17: what comes after close() is dropped."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"before")
+        await receiver.received(6)
+        transport.close()
+        with_errors = env.start_thread(send_and_end, peer)
+        assert await receiver.lost() is None
+        await with_errors
+        assert receiver.data == b"before"
+        assert receiver.course == ["made", "data", "lost"]
+
+    env.run(main())
+
+
+def send_and_end(peer):
+    try:
+        peer.send(b"after")
+        if peer.tls is not None:
+            peer.close_notify()
+    except OSError:
+        pass
+    peer.close()
+
+
+@tls_only
+def test_close_sends_close_notify_and_waits_for_the_answer(env):
+    """T17: the peer sees close_notify and its answer ends the connection without error."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver)
+        transport.write(b"bye")
+        transport.close()
+        assert await env.thread(peer.got_close_notify)
+        await env.thread(peer.close_notify)
+        await env.thread(peer.close)
+        assert await receiver.lost() is None
+        assert receiver.course == ["made", "lost"]
+
+    env.run(main())
+
+
+@tls_only
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="ssl_shutdown_timeout is new in 3.11")
+@pytest.mark.parametrize("flood", [False, True])
+def test_a_peer_that_never_answers_close_notify_is_dropped_in_time(env, flood):
+    """T17: at ssl_shutdown_timeout the socket is gone, silent or flooding peer alike."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver, ssl_shutdown_timeout=0.05)
+
+        def pour():
+            record = b"x" * 16384
+            try:
+                while True:
+                    peer.send(record)
+            except OSError:
+                peer.close()
+
+        poured = env.start_thread(pour) if flood else None
+        if flood:
+            await receiver.received(1)
+        transport.close()
+        count = len(receiver.data)
+        error = await receiver.lost()
+        assert len(receiver.data) == count, "data was delivered after close()"
+        assert error is None or isinstance(error, (TimeoutError, asyncio.TimeoutError, OSError))
+        if poured is not None:
+            await poured
+        else:
+            await env.thread(peer.wire_end)
+        assert env.take_exceptions() == []
+
+    env.run(main())
+
+
+@tls_only
+@pytest.mark.parametrize("ending", ["data", "garbage", "reset", "close", "half-close"])
+def test_trouble_during_the_shutdown_is_quiet(env, ending):
+    """T18: data after close_notify, garbage, RST and plain EOF while shutting down."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver)
+        transport.close()
+
+        def disturb():
+            peer.got_close_notify()
+            try:
+                if ending == "data":
+                    peer.wire(peer.seal(b"late data"))
+                elif ending == "garbage":
+                    peer.wire(b"this is no TLS record at all")
+                elif ending == "reset":
+                    peer.reset()
+                elif ending == "half-close":
+                    peer.shutdown_write()
+            except OSError:
+                pass
+            peer.close()
+
+        disturbed = env.start_thread(disturb)
+        await receiver.lost()
+        await disturbed
+        assert receiver.course == ["made", "lost"]
+        assert env.take_exceptions() == []
+
+    env.run(main())
+
+
+@pytest.mark.kinds("tcp", *TLS)
+def test_a_reset_is_reported_to_the_protocol_only(env):
+    """T18: RST from the peer: connection_lost with the error, no call_exception_handler."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"data")
+        await receiver.received(4)
+        await env.thread(peer.reset)
+        error = await receiver.lost()
+        assert isinstance(error, ConnectionResetError)
+        assert transport.is_closing()
+        assert receiver.events == ["made", "data", "lost"]
+
+    env.run(main())
+
+
+@tls_only
+def test_garbage_after_the_handshake_ends_the_connection(env):
+    """T18: a record that cannot be decrypted: the protocol gets the ssl.SSLError."""
+    async def main():
+        receiver = Recorder()
+        _, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"data")
+        await receiver.received(4)
+        await env.thread(peer.wire, b"\x17\x03\x03\x00\x20" + b"garbage!" * 4)
+        error = await receiver.lost()
+        assert isinstance(error, ssl.SSLError)
+        assert error.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+        env.take_exceptions()
+
+    env.run(main())
+
+
+def test_abort_drops_the_queue_and_ends_at_once(env):
+    """T16: abort() with a full queue: connection_lost(None) although nothing was flushed."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        receiver.transport.pause_reading()
+        transport.write(b"x" * 8000000)
+        transport.abort()
+        assert transport.is_closing()
+        assert "lost" not in sender.events, "called from inside of abort"
+        assert await sender.lost() is None
+        receiver.transport.resume_reading()
+        await receiver.lost()
+        assert len(receiver.data) < 8000000
+
+    env.run(main())
+
+
+@pytest.mark.kinds("tcp", "unix")
+def test_a_known_loss_shows_in_is_closing_and_later_writes_warn(env, caplog):
+    """T22: writes after the loss are dropped; from the fifth on a warning is logged."""
+    async def main():
+        receiver = Recorder()
+        transport, peer = await env.raw_server(receiver)
+        transport.pause_reading()
+        await env.thread(peer.reset)
+        turns_left = 100000
+        while not transport.is_closing() and turns_left:
+            transport.write(b"x" * 1000)
+            turns_left -= 1
+        assert transport.is_closing()
+        assert not receiver.is_lost
+        for _ in range(10):
+            transport.write(b"dropped")
+        assert isinstance(await receiver.lost(), OSError)
+        assert "socket.send() raised exception." in caplog.text
+
+    env.run(main())
+
+
+@pytest.mark.kinds(*PLAIN)
+def test_writing_to_a_closed_transport_is_dropped(env):
+    """T22: write and writelines after the end neither raise nor send."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.abort()
+        transport.write(b"dropped")
+        await sender.lost()
+        transport.write(b"dropped")
+        assert transport.get_write_buffer_size() == 0
+        await receiver.lost()
+        assert receiver.data == b""
+
+    env.run(main())
+
+
+def use_up(transport, is_limited):
+    """Call every method; a closed transport of stock has few that work for every version."""
+    if not is_limited:
+        for method in ("abort", "pause_reading", "resume_reading", "get_protocol",
+                       "is_reading", "get_write_buffer_limits"):
+            getattr(transport, method)()
+        transport.set_write_buffer_limits(high=100)
+        transport.write(b"to nobody")
+        transport.writelines([b"to", b"nobody"])
+    assert transport.is_closing()
+    transport.close()
+    assert repr(transport)
+
+
+@improvement("stock's closed TLS transport raises AttributeError", kinds=TLS, since=(3, 11))
+@improvement("stock's writelines raises TypeError after the end", kinds=PLAIN, since=(3, 12))
+def test_every_method_of_a_closed_transport_is_harmless(env):
+    """T25: after connection_lost nothing raises, sends or calls back."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.close()
+        await sender.lost()
+        await receiver.lost()
+        for _ in range(2):
+            use_up(transport, False)
+        await turns()
+        assert transport.get_write_buffer_size() == 0
+        assert receiver.data == b"" and sender.events[-1] == "lost"
+
+    env.run(main())
+
+
+def test_a_closed_transport_never_touches_a_reused_descriptor(env):
+    """T23: the number of a closed socket belongs to somebody else: nothing happens to it."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        sock = transport.get_extra_info("socket")
+        number = sock.fileno()
+        transport.abort()
+        await sender.lost()
+        await turns()
+        assert sock.fileno() == -1
+        left, right = socket.socketpair()
+        others = [os.dup(left.fileno()) for _ in range(8)]
+        assert number in others or number in (left.fileno(), right.fileno())
+        use_up(transport, env.is_stock)
+        assert sock.fileno() == -1
+        sender.transport = None
+        del transport
+        gc.collect()
+        for fd in others:
+            os.fstat(fd)
+            os.close(fd)
+        right.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            right.recv(100)
+        left.close()
+        right.close()
+        await receiver.lost()
+
+    env.run(main())
+
+
+@tcp_only
+def test_the_socket_object_of_a_transport_is_a_transport_socket(env):
+    """T24: get_extra_info("socket") has the socket's methods and cannot be used for I/O."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        sock = transport.get_extra_info("socket")
+        assert sock.family == socket.AF_INET and sock.type == socket.SOCK_STREAM
+        assert sock.getsockname() == transport.get_extra_info("sockname")
+        assert sock.getpeername() == transport.get_extra_info("peername")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+        assert transport.get_extra_info("sockname") == \
+            receiver.transport.get_extra_info("peername")
+        assert transport.get_extra_info("nonsense") is None
+        assert transport.get_extra_info("nonsense", 7) == 7
+        transport.abort()
+        await sender.lost()
+        assert transport.get_extra_info("peername") is not None
+
+    env.run(main())
+
+
+@tcp_only
+def test_wrong_arguments_raise_what_stock_raises(env):
+    """T25: wrong types and values on an open and on a closed transport."""
+    async def main():
+        sender = Recorder()
+        transport = await env.pair(Recorder(), sender)
+        for _ in range(2):
+            for value in ("text", 1, None, [1, 2]):
+                with pytest.raises(TypeError):
+                    transport.write(value)
+            with pytest.raises(ValueError):
+                transport.set_write_buffer_limits(high=1, low=2)
+            with pytest.raises(ValueError):
+                transport.set_write_buffer_limits(low=-1)
+            with pytest.raises(TypeError):
+                transport.write()
+            transport.abort()
+            await sender.lost()
+        assert isinstance(transport.get_protocol(), (Recorder, type(None)))
+
+    env.run(main())
