@@ -375,7 +375,7 @@ static int serve_round(struct afn_reactor *reactor, int timeout)
 
 static int serve_rounds(struct afn_reactor *reactor)
 {
-    uint64_t deadline = 0;
+    uint64_t deadline = afn__sys_now() + TIME_BUDGET;
     int total = 0;
 
     for (unsigned int round = 1;; round++) {
@@ -388,9 +388,7 @@ static int serve_rounds(struct afn_reactor *reactor)
             break;
         if (reactor->is_busy && reactor->is_busy(reactor->busy_user))
             break;
-        if (!deadline)
-            deadline = afn__sys_now() + TIME_BUDGET;
-        else if (afn__sys_now() >= deadline)
+        if (afn__sys_now() >= deadline)
             break;
     }
     return total;

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 /* Bytes of the wire that one stream may take in one run while others wait. */
-#define READ_BUDGET ((size_t)1024 * 1024)
+#define READ_BUDGET AFN__WIRE_SIZE
 
 /* Is there anybody who takes what comes, or the end?  Once the stream is closing, an engine goes on
  * reading until the peer has said goodbye. */

@@ -334,13 +334,17 @@ void callbacks_wake(TransportObject *transport, PyObject *exception)
 int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument)
 {
     ReactorObject *reactor = transport->reactor;
-    PyObject *arguments[] = {reactor->loop, callable, argument, transport->context};
+    PyObject *arguments[4] = {reactor->loop, callable};
     PyObject *keywords = PyTuple_Pack(1, reactor->state->names.context);
+    size_t count = 2;
     PyObject *result;
 
     if (keywords == NULL)
         return -1;
-    result = PyObject_VectorcallMethod(reactor->state->names.call_soon, arguments, 3, keywords);
+    if (argument != NULL)
+        arguments[count++] = argument;
+    arguments[count] = transport->context;
+    result = PyObject_VectorcallMethod(reactor->state->names.call_soon, arguments, count, keywords);
     Py_DECREF(keywords);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;

@@ -35,7 +35,7 @@ void callbacks_resume_writing(TransportObject *transport);
 /* Ends the waiter, if there is one that still waits; exception may be NULL. */
 void callbacks_wake(TransportObject *transport, PyObject *exception);
 
-/* loop.call_soon(callable, argument, context=context); -1 with an exception. */
+/* loop.call_soon(callable, argument, context=context), argument may be NULL; -1 with an exception. */
 int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument);
 
 /*

@@ -11,6 +11,7 @@
 #define MODULE_NAMES(X)                                                                            \
     X(_attach)                                                                                     \
     X(_detach)                                                                                     \
+    X(_begin_reading)                                                                              \
     X(_start)                                                                                      \
     X(buffer_updated)                                                                              \
     X(call_exception_handler)                                                                      \
@@ -19,6 +20,7 @@
     X(connection_made)                                                                             \
     X(context)                                                                                     \
     X(data_received)                                                                               \
+    X(dispatch)                                                                                    \
     X(do_handshake)                                                                                \
     X(done)                                                                                        \
     X(eof_received)                                                                                \

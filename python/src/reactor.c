@@ -123,6 +123,22 @@ static bool is_busy(void *user)
     return length > 0;
 }
 
+/* Work outside of dispatch is done in the next turn of the loop, in the order of call_soon(). */
+static bool schedule_dispatch(void *user)
+{
+    ReactorObject *self = user;
+    PyObject *raised = compat_take_exception(), *method, *result = NULL;
+
+    method = PyObject_GetAttr((PyObject *)self, self->state->names.dispatch);
+    if (method != NULL)
+        result = PyObject_CallMethodOneArg(self->loop, self->state->names.call_soon, method);
+    Py_XDECREF(method);
+    Py_XDECREF(result);
+    /* Also clears: a loop that does not take it is told by the descriptor. */
+    compat_raise_exception(raised);
+    return result != NULL;
+}
+
 static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"loop", "ready", NULL};
@@ -139,6 +155,8 @@ static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     self->owner = PyThread_get_thread_ident();
     self->loop = Py_NewRef(loop);
     r = afn_reactor_new(&self->reactor);
+    if (r == 0)
+        afn_reactor_set_schedule_hook(self->reactor, schedule_dispatch, self);
     if (r == 0 && ready != Py_None) {
         self->ready = Py_NewRef(ready);
         r = afn_reactor_set_busy_check(self->reactor, MAX_ROUNDS, is_busy, self);
@@ -154,6 +172,10 @@ static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywo
 /* What close() and the collector do: no callback, but every descriptor is closed. */
 static void drop_everything(ReactorObject *self)
 {
+    if (self->reactor != NULL) {
+        afn_reactor_set_busy_check(self->reactor, 1, NULL, NULL);
+        afn_reactor_set_schedule_hook(self->reactor, NULL, NULL);
+    }
     while (self->open != NULL) {
         TransportObject *transport = self->open;
 
@@ -162,8 +184,6 @@ static void drop_everything(ReactorObject *self)
         Py_DECREF(transport);
     }
     server_close_all(self);
-    if (self->reactor != NULL)
-        afn_reactor_set_busy_check(self->reactor, 1, NULL, NULL);
     self->reactor = afn_reactor_unref(self->reactor);
 }
 

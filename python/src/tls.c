@@ -269,9 +269,12 @@ void tls_handshake_failed(TransportObject *transport, PyObject *exception)
     Py_CLEAR(tls->context);
 }
 
-static PyObject *make_timeout_error(TransportObject *transport)
+static PyObject *make_timeout_error(TransportObject *transport, int error)
 {
-    PyErr_Format(PyExc_ConnectionAbortedError,
+    if (error == AFN_ERR_SHUTDOWN_TIMEOUT)
+        PyErr_SetString(PyExc_TimeoutError, "SSL shutdown timed out");
+    else
+        PyErr_Format(PyExc_ConnectionAbortedError,
                  "SSL handshake is taking longer than %S seconds: aborting the connection",
                  transport->tls->handshake_timeout);
     return compat_take_exception();
@@ -304,11 +307,11 @@ bool tls_get_reason(TransportObject *transport, int error, PyObject **ret_reason
     bool is_tls = error == AFN_ERR_TLS || error == AFN_ERR_ENGINE;
 
     *ret_reason = NULL;
-    if (error == AFN_ERR_HANDSHAKE_TIMEOUT) {
-        *ret_reason = make_timeout_error(transport);
+    if (error == AFN_ERR_HANDSHAKE_TIMEOUT || error == AFN_ERR_SHUTDOWN_TIMEOUT) {
+        *ret_reason = make_timeout_error(transport, error);
         return true;
     }
-    if (error == AFN_ERR_SHUTDOWN_TIMEOUT || error == AFN_ERR_ABORTED)
+    if (error == AFN_ERR_ABORTED)
         return true;
     if (!is_tls && error != 0 && error != AFN_ERR_TRUNCATED)
         return false;

@@ -108,25 +108,52 @@ static PyObject *method_resume_reading(TransportObject *self, PyObject *unused)
     if (!self->reading_paused || self->closing || self->stream == NULL)
         Py_RETURN_NONE;
     self->reading_paused = false;
-    if (!self->starting)
+    if (!self->starting && !self->holding_back)
         afn_stream_resume_reading(self->stream);
     callbacks_debug(self, "%r resumes reading");
     Py_RETURN_NONE;
 }
 
+static PyObject *method_begin_reading(TransportObject *self, PyObject *unused)
+{
+    (void)unused;
+    self->holding_back = false;
+    if (self->stream != NULL && !self->reading_paused)
+        afn_stream_resume_reading(self->stream);
+    Py_RETURN_NONE;
+}
+
+/* Reads once whoever waited for the transport has had a turn, and so has it in his hands. */
+static int wake_and_read_later(TransportObject *self, PyObject *waiter)
+{
+    PyObject *method;
+    int r;
+
+    self->holding_back = true;
+    self->waiter = Py_NewRef(waiter);
+    callbacks_wake(self, NULL);
+    method = PyObject_GetAttr((PyObject *)self, self->reactor->state->names._begin_reading);
+    r = method == NULL ? -1 : callbacks_call_soon(self, method, NULL);
+    Py_XDECREF(method);
+    return r;
+}
+
 /* In the loop's queue behind connection_made(): begins to read, and wakes the waiter (or None). */
 static PyObject *method_start(TransportObject *self, PyObject *waiter)
 {
+    PyObject *result = NULL;
+
     if (!self->starting)
         Py_RETURN_NONE;
     self->starting = false;
     self->made = true;
-    if (self->stream != NULL && !self->reading_paused)
-        afn_stream_resume_reading(self->stream);
-    if (waiter != Py_None) {
-        self->waiter = Py_NewRef(waiter);
-        callbacks_wake(self, NULL);
-    }
+    if (waiter == Py_None)
+        result = method_begin_reading(self, NULL);
+    else if (wake_and_read_later(self, waiter) == 0)
+        result = Py_NewRef(Py_None);
+    if (result == NULL)
+        return NULL;
+    Py_DECREF(result);
     if (self->lost && !self->finished)
         transport_finish(self);
     if (reactor_raise_interrupt(self->reactor) < 0)
@@ -274,14 +301,17 @@ PyObject *transport_repr(TransportObject *self)
     TransportObject *active = transport_resolve(self);
     const char *kind = active->tls != NULL ? " tls" : "";
     size_t size;
+    bool reads;
 
     if (active->stream == NULL)
         return PyUnicode_FromFormat("<Transport%s fd=%d%s>", describe_state(active),
                                     active->shown_fd, kind);
     size = afn_stream_get_write_buffer_size(active->stream);
+    reads = afn_stream_is_reading(active->stream) ||
+            (active->holding_back && !active->reading_paused);
     return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>",
                                 describe_state(active), active->shown_fd, kind,
-                                afn_stream_is_reading(active->stream) ? "polling" : "idle",
+                                reads ? "polling" : "idle",
                                 size > 0 ? "polling" : "idle", size);
 }
 
@@ -313,6 +343,7 @@ PyMethodDef transport_methods[] = {
      "get_write_buffer_size($self)\n--\n\n"},
     {"_force_close", METHOD(method_force_close), METH_O, NULL},
     {"_start", METHOD(method_start), METH_O, NULL},
+    {"_begin_reading", METHOD(method_begin_reading), METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

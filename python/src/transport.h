@@ -24,6 +24,7 @@ typedef struct TransportObject {
 
     bool buffered;        /* the protocol is an asyncio.BufferedProtocol */
     bool starting;        /* connection_made() is waiting in the loop's queue */
+    bool holding_back;    /* reading begins once create_connection() has returned */
     bool lost;            /* the stream is gone; connection_lost() may still be to come */
     bool finished;        /* all is over; nothing to warn about any more */
     bool warned;          /* or it was warned about already */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "certificate.h"
+#include "fault-sys.h"
 #include "harness.h"
 #include "world.h"
 
@@ -67,16 +69,21 @@ static void follow_plan(struct recorder *recorder, enum event_kind kind)
     act(plan->target, plan->what);
 }
 
-/* Makes an event of the kind due, with more to come behind it. */
-static void provoke(struct link *link, enum event_kind kind)
+static void provoke_writable(struct link *link)
 {
     static const char zeros[65536];
 
+    require_equal(afn_stream_set_write_limits(link->stream, 1000, 0), 0);
+    while (afn_stream_write(link->stream, zeros, sizeof zeros) == 0)
+        ;
+}
+
+/* Makes an event of the kind due, with more to come behind it. */
+static void provoke(struct link *link, enum event_kind kind)
+{
     switch (kind) {
     case EVENT_WRITABLE:
-        require_equal(afn_stream_set_write_limits(link->stream, 1000, 0), 0);
-        while (afn_stream_write(link->stream, zeros, sizeof zeros) == 0)
-            ;
+        provoke_writable(link);
         break;
     case EVENT_CLOSED:
         recorder_abort(&link->recorder, 0);
@@ -142,6 +149,54 @@ START_TEST(any_callback_may_do_anything_to_another_stream)
         for (enum action action = 0; action < ACTIONS; action++)
             try_plan(_i ? &recorder_buffered_handler : &recorder_handler, kinds[kind], action,
                      true);
+}
+END_TEST
+
+/* The same on TLS, where more happens between two callbacks. */
+static void try_tls_plan(int version, enum event_kind when, enum action what, bool is_other)
+{
+    struct world world;
+    struct link one, other;
+    struct plan plan = {.when = when, .what = what, .target = is_other ? &other : &one};
+    static const struct afn_tls_options options = {
+        .size = sizeof options,
+        .handshake_timeout = MINUTE,
+        .shutdown_timeout = MINUTE,
+    };
+
+    world_open(&world);
+    link_open(&one, &world, PAIR_UNIX, &recorder_buffered_handler);
+    link_open(&other, &world, PAIR_UNIX, NULL);
+    one.recorder.buffer_size = 3;
+    one.recorder.keeps_open = true;
+    one.recorder.hook = follow_plan;
+    one.recorder.hook_user = &plan;
+    link_start_tls(&one, version, 1, &options);
+    link_start_tls(&other, version, 0, &options);
+    one.peer.is_polite = other.peer.is_polite = true;
+    if (when == EVENT_WRITABLE)
+        provoke_writable(&one);
+    peer_write_text(&one.peer, "12345678");
+    peer_write_text(&other.peer, "12345678");
+    pump_until(&world, one.peer.is_secured);
+    peer_shut_down_tls(&one.peer);
+    if (when == EVENT_CLOSED)
+        recorder_abort(&one.recorder, 0);
+    pump_until(&world, plan.is_done);
+    pump_idle(&world);
+    if (has_ended(&plan))
+        require(recorder_is_closed(&plan.target->recorder));
+    link_close(&one);
+    link_close(&other);
+    world_close(&world);
+}
+
+START_TEST(any_callback_may_do_anything_to_streams_with_tls)
+{
+    for (enum event_kind kind = EVENT_DATA; kind <= EVENT_CLOSED; kind++)
+        for (enum action action = 0; action < ACTIONS; action++)
+            for (int is_other = 0; is_other < 2; is_other++)
+                try_tls_plan(certificate_get_version(_i), kind, action, is_other);
 }
 END_TEST
 
@@ -290,6 +345,7 @@ int main(void)
     const struct harness_case cases[] = {
         {any_callback_may_do_anything_to_its_stream, 2},
         {any_callback_may_do_anything_to_another_stream, 2},
+        {any_callback_may_do_anything_to_streams_with_tls, TLS_VERSIONS},
         {get_buffer_may_end_its_stream, 2},
         {get_buffer_that_closes_without_a_buffer_flushes, 2},
         {pause_after_resume_in_one_callback_is_pause, 1},

@@ -194,6 +194,7 @@ START_TEST(writes_from_every_callback_keep_their_order)
     struct world world;
     struct link link;
     uint32_t number = 0;
+    unsigned int turns = 0;
 
     world_open(&world);
     link_open(&link, &world, (enum pair_kind)_i, NULL);
@@ -202,8 +203,8 @@ START_TEST(writes_from_every_callback_keep_their_order)
     link.recorder.hook = write_numbers;
     link.recorder.hook_user = &number;
     link.recorder.keeps_open = true;
-    for (int i = 0; number < 10000; i++) {
-        if (i % 3 == 0)
+    while (number < 10000) {
+        if (turns++ % 3 == 0)
             peer_write_text(&link.peer, "x");
         pump_wait(&world);
     }
@@ -224,6 +225,7 @@ START_TEST(corked_writes_leave_together_at_the_last_uncork)
 {
     struct world world;
     struct link link;
+    struct afn_buffer part = {" three", 6};
 
     world_open(&world);
     link_open(&link, &world, (enum pair_kind)_i, NULL);
@@ -233,13 +235,17 @@ START_TEST(corked_writes_leave_together_at_the_last_uncork)
     pump_idle(&world);
     afn_stream_uncork(link.stream);
     require_equal(afn_stream_write(link.stream, "two", 3), 0);
+    require_equal(afn_stream_writev(link.stream, &part, 1), 0);
+    /* Callbacks come meanwhile, and do not let it out. */
+    peer_write_text(&link.peer, "hello");
+    pump_until(&world, link.recorder.data.length == 5);
     pump_idle(&world);
     require_equal(fault_sys_count(FAULT_SEND), 0);
-    require_equal(afn_stream_get_write_buffer_size(link.stream), 7);
+    require_equal(afn_stream_get_write_buffer_size(link.stream), 13);
     afn_stream_uncork(link.stream);
     require_equal(fault_sys_count(FAULT_SEND), 1);
-    pump_until(&world, link.peer.received.length == 7);
-    require_content(&link.peer.received, "one two");
+    pump_until(&world, link.peer.received.length == 13);
+    require_content(&link.peer.received, "one two three");
     link_close(&link);
     world_close(&world);
 }

@@ -6,6 +6,7 @@ transports of the running Python are the oracle: what they do is what the tests 
 where a test is marked with `improvement`.
 
 AFN_TEST_REQUIRE=1 makes a missing aiofastnet an error; without it those parameters are skipped.
+AFN_TEST_TIME_LIMIT is the limit of one test in seconds, for slow machines and sanitizers.
 """
 import asyncio
 import faulthandler
@@ -21,8 +22,12 @@ import pytest
 from support import env as environment
 from support.certs import Certificates
 
-TIME_LIMIT = 30         # seconds for one test, then it fails
-HARD_LIMIT = 90         # seconds for one test, then the process ends with all stacks
+# Seconds for one test, then it fails; and then the process ends with all stacks.
+TIME_LIMIT = int(os.environ.get("AFN_TEST_TIME_LIMIT", 30))
+HARD_LIMIT = 3 * TIME_LIMIT
+# The versions whose stock transports are known to fail where `improvement` says so; a later patch
+# release may have mended some of it.
+VERIFIED = ((3, 9, 18), (3, 10, 13), (3, 11, 2), (3, 12, 1), (3, 13, 0))
 
 
 class TimeLimit(SystemExit):
@@ -32,8 +37,9 @@ class TimeLimit(SystemExit):
 def pytest_configure(config):
     for line in ("kinds(*names): the kinds of transport that the test is for",
                  "implementations(*names): the implementations that the test is for",
-                 "improvement(why, kinds=None, since=None, before=None, run=True): stock asyncio "
-                 "of the given versions does not do this"):
+                 "improvement(why, kinds=None, since=None, before=None, run=True, always=True): "
+                 "stock asyncio of the given versions does not do this; run: without hanging; "
+                 "always: each time"):
         config.addinivalue_line("markers", line)
     for line in ("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning",
                  "error::RuntimeWarning", "error::pytest.PytestUnhandledThreadExceptionWarning",
@@ -63,15 +69,15 @@ def marked(metafunc, name, default):
 
 
 def expect_stock_to_fail(request, implementation, kind):
-    """A strict xfail for each improvement that stock does not have."""
+    """An xfail for each improvement that stock does not have, strict where that is certain."""
     for mark in request.node.iter_markers("improvement"):
         if implementation == "stock" and concerns(kind, **mark.kwargs):
             request.applymarker(pytest.mark.xfail(
-                reason="improvement: " + mark.args[0], strict=True,
-                run=mark.kwargs.get("run", True)))
+                reason="improvement: " + mark.args[0], run=mark.kwargs.get("run", True),
+                strict=mark.kwargs.get("always", True) and sys.version_info[:3] in VERIFIED))
 
 
-def concerns(kind, kinds=None, since=None, before=None, run=True):
+def concerns(kind, kinds=None, since=None, before=None, **_):
     version = sys.version_info[:3]
     return ((kinds is None or kind in kinds) and (since is None or version >= since)
             and (before is None or version < before))

@@ -357,8 +357,9 @@ def test_a_server_without_descriptors_says_so_once_and_recovers(env):
 
 
 @plain_only
+@pytest.mark.implementations("stock")
 def test_a_server_serves_again_after_emfile(env):
-    """T29: the part of it that stock has: accepting goes on when descriptors return."""
+    """T29: the part of the test above that stock has: accepting goes on."""
     async def main():
         server = await env.start_server(echoing, backlog=1)
         client = socket.socket(socket.AF_UNIX if env.is_unix else socket.AF_INET)
