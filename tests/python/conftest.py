@@ -36,6 +36,7 @@ class TimeLimit(SystemExit):
 
 def pytest_configure(config):
     for line in ("kinds(*names): the kinds of transport that the test is for",
+                 "upgrades: the test starts TLS on connections of every kind",
                  "implementations(*names): the implementations that the test is for",
                  "improvement(why, kinds=None, since=None, before=None, run=True, always=True): "
                  "stock asyncio of the given versions does not do this; run: without hanging; "
@@ -107,6 +108,9 @@ def env(request, certs):
     reason = environment.why_missing(implementation)
     if reason is not None:
         pytest.skip(reason)
+    if implementation == "stock" and sys.version_info < (3, 11) and (
+            kind in environment.TLS or request.node.get_closest_marker("upgrades")):
+        pytest.skip("Python 3.11 replaced asyncio's TLS transport: what was there is no oracle")
     expect_stock_to_fail(request, implementation, kind)
     made = environment.Env(implementation, kind, certs)
     yield made

@@ -127,8 +127,7 @@ def test_the_parts_of_writelines_arrive_in_order(env):
 
 
 @pytest.mark.kinds("tcp", "tls13", "pyengine")
-@improvement("stock's TLS transport hands everything on without pausing", kinds=TLS,
-             since=(3, 11))
+@improvement("stock's TLS transport hands everything on without pausing", kinds=TLS)
 @improvement("stock's writelines does not look at the mark", kinds=PLAIN, since=(3, 12),
              before=(3, 12, 9))
 @improvement("stock's writelines does not look at the mark", kinds=PLAIN, since=(3, 13),
@@ -156,7 +155,7 @@ def test_writelines_of_64_mib_pauses_and_completes(env):
 
 
 @tls_only
-@improvement("stock reads into copies of a bytearray's slices", since=(3, 11))
+@improvement("stock reads into copies of a bytearray's slices")
 def test_a_buffered_protocol_gets_every_byte_of_many_records(env):
     """T12: several records in one segment, and a buffer that is smaller than a record."""
     async def main():
@@ -172,7 +171,7 @@ def test_a_buffered_protocol_gets_every_byte_of_many_records(env):
 
 @pytest.mark.parametrize("size", [1] + [
     pytest.param(size, marks=improvement("stock reads into copies of a bytearray's slices",
-                                         kinds=TLS, since=(3, 11))) for size in (100, 65536)])
+                                         kinds=TLS)) for size in (100, 65536)])
 def test_a_buffered_protocol_gets_a_large_stream_intact(env, size):
     """T12: buffers of any size, also larger than what comes at once."""
     async def main():
@@ -187,7 +186,7 @@ def test_a_buffered_protocol_gets_a_large_stream_intact(env, size):
 
 
 @pytest.mark.parametrize("buffer", [b"read-only", pytest.param(bytearray(), marks=improvement(
-    "stock takes an empty buffer for the end of the stream", kinds=TLS, since=(3, 11)))])
+    "stock takes an empty buffer for the end of the stream", kinds=TLS))])
 def test_a_useless_receive_buffer_is_an_error(env, buffer):
     """T12: a read-only or an empty buffer from get_buffer closes the connection and is reported."""
     def send(peer):

@@ -197,7 +197,7 @@ def test_close_flushes_everything(env):
     env.run(main())
 
 
-@improvement("stock takes the peer's data for an error of the shutdown", kinds=TLS, since=(3, 11))
+@improvement("stock takes the peer's data for an error of the shutdown", kinds=TLS)
 def test_no_data_is_delivered_after_close(env):
     """T17: what comes after close() is dropped."""
     async def main():
@@ -414,7 +414,7 @@ def use_up(transport, is_limited):
     assert repr(transport)
 
 
-@improvement("stock's closed TLS transport raises AttributeError", kinds=TLS, since=(3, 11))
+@improvement("stock's closed TLS transport raises AttributeError", kinds=TLS)
 @improvement("stock's writelines raises TypeError after the end", kinds=PLAIN, since=(3, 12))
 def test_every_method_of_a_closed_transport_is_harmless(env):
     """T25: after connection_lost nothing raises, sends or calls back."""

@@ -12,10 +12,8 @@ def pause(protocol, *args):
 
 
 @improvement("stock starts reading although it was paused", kinds=PLAIN, before=(3, 12))
-@improvement("stock does not send its last handshake message", kinds=("tls12",), since=(3, 11),
+@improvement("stock does not send its last handshake message", kinds=("tls12",),
              run=False)
-@improvement("stock delivers although reading is paused", kinds=("tls12", "tls13"),
-             before=(3, 11))
 def test_pausing_in_connection_made_holds_everything_back(env):
     """T19: pause_reading in connection_made, with data that comes with the handshake's end."""
     async def main():
@@ -32,8 +30,6 @@ def test_pausing_in_connection_made_holds_everything_back(env):
     env.run(main())
 
 
-@improvement("stock delivers decrypted records although reading is paused", since=(3, 9),
-             kinds=("tls12", "tls13"), before=(3, 11))
 def test_pausing_in_data_received_holds_decrypted_data_back(env):
     """T19: several records come at once; the protocol pauses at the first call."""
     async def main():

@@ -10,7 +10,7 @@ from support.marks import improvement
 from support.protocols import Recorder, echoing, turns, until
 
 # The kind decides the TLS version and engine here; the connections begin without TLS.
-pytestmark = pytest.mark.kinds("unix", "tls12", "tls13", "pyengine")
+pytestmark = [pytest.mark.kinds("unix", "tls12", "tls13", "pyengine"), pytest.mark.upgrades]
 
 needs_writer = pytest.mark.skipif(sys.version_info < (3, 11),
                                   reason="StreamWriter.start_tls is new in Python 3.11")

@@ -61,8 +61,7 @@ def test_large_transfers_in_both_directions_under_backpressure(env):
     env.run(main())
 
 
-@improvement("stock's TLS transport hands everything on without pausing", kinds=TLS,
-             since=(3, 11), always=False)
+@improvement("stock's TLS transport hands everything on without pausing", kinds=TLS, always=False)
 def test_drain_waits_until_everything_has_left_with_limits_of_zero(env):
     """T28: after set_write_buffer_limits(0) drain() means that the kernel has it all."""
     async def main():

@@ -351,7 +351,7 @@ def test_wrong_time_limits_are_refused(env, keyword, value):
     env.run(main())
 
 
-@improvement("stock reports the error to the loop and waits for ever", run=False)
+@improvement("stock leaves the socket open")
 def test_a_context_of_the_wrong_side_is_refused(env):
     """A client context on a server and the reverse: the error of the ssl module."""
     async def main():
