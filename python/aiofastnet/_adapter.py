@@ -261,6 +261,9 @@ class LoopAdapter(_Stock):
         if not isinstance(transport, _core.Transport):
             upgrade = self.original("start_tls")
             return await upgrade(transport, protocol, sslcontext, **options)
+        if transport.get_extra_info("sslcontext") is not None:
+            # TLS over TLS: asyncio's on top of ours.
+            return await super().start_tls(transport, protocol, sslcontext, **options)
         return await self._start_tls(transport, protocol, sslcontext, **options)
 
     async def _start_tls(
