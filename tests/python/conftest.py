@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import sys
+import warnings
 
 sys.dont_write_bytecode = True      # the source tree may be read-only
 
@@ -85,16 +86,14 @@ def concerns(kind, kinds=None, since=None, before=None, **_):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _frozen_heap():
-    """The collector runs in every test: leave out what pytest and the imports made."""
+def _first_loops():
+    """What the first event loop of each kind leaves for ever, before anything is compared."""
     for implementation in environment.IMPLEMENTATIONS:
         if environment.why_missing(implementation) is None:
             # The first loop of a process opens descriptors that stay (uvloop's signal pipes).
             loop = environment.make_loop(implementation)
             loop.run_until_complete(asyncio.sleep(0))
             loop.close()
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -112,6 +111,10 @@ def env(request, certs):
             kind in environment.TLS or request.node.get_closest_marker("upgrades")):
         pytest.skip("Python 3.11 replaced asyncio's TLS transport: what was there is no oracle")
     expect_stock_to_fail(request, implementation, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)    # of an earlier, failed test
+        gc.collect()
+    gc.freeze()         # the collections of the test need not look at what pytest has piled up
     made = environment.Env(implementation, kind, certs)
     yield made
     made.dispose()

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 from support.env import uvloop
-from support.marks import improvement
 from support.protocols import Recorder, echoing, live, turns, until
 
 BASES = {"asyncio": asyncio.SelectorEventLoop}
@@ -327,6 +326,7 @@ def test_direct_functions_show_the_loops_signatures(ours):
         assert inspect.iscoroutinefunction(getattr(ours, name))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")     # of Python 3.9's own
 def test_a_transport_of_stock_can_be_upgraded_or_is_refused(ours, loop, certs):
     """start_tls of a patched loop with a transport made before: TLS, or stock's TypeError."""
     async def main():

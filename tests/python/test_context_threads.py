@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Context variables, threads, and the exceptions that stop a loop."""
-import asyncio
 import contextvars
 import threading
 
@@ -8,7 +7,7 @@ import pytest
 
 from support.env import make_loop
 from support.marks import improvement, plain_only
-from support.protocols import Recorder, echoing, turns, until
+from support.protocols import Recorder, echoing, live, turns, until
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -138,10 +137,10 @@ def test_an_exception_that_stops_the_loop_gets_through(env, error, callback):
             if env.is_tls:
                 # The exception may end the handshake's last step: nothing waits for it.
                 peers[1].start_tls(env.client_context(), hostname="localhost")
-                env.start_thread(swallow, peers[1].handshake)
-                await until(lambda: stopped or receiver.transport is not None)
+                shaken = env.start_thread(swallow, peers[1].handshake)
+                await until(lambda: stopped or shaken.done())
             peers[0].send(b"x" * 1000)
-            if not stopped:
+            if callback == "data":
                 peers[1].send(b"stop")
             await until(lambda: stopped)
             await turns()
@@ -257,8 +256,7 @@ def test_a_loop_per_thread(env):
         for thread in threads:
             thread.join()
     assert sorted(results) == [bytes([number]) * 50000 for number in range(4)]
-    from support import protocols
-    protocols.live.clear()
+    live.clear()
 
 
 @plain_only

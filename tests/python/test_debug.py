@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: MIT
 """What helps to find mistakes: debug mode, repr and warnings."""
-import asyncio
 import gc
 import re
 import warnings
 
-import pytest
-
 from support.env import make_loop
-from support.marks import improvement, one_tls, plain_only
-from support.protocols import Recorder, echoing, turns, until
+from support.marks import improvement, plain_only
+from support.protocols import Recorder, echoing, live, turns
 
 
 def test_everything_works_in_debug_mode(env, caplog):
@@ -91,8 +88,7 @@ def test_one_resource_warning_for_each_abandoned_transport(env):
                 server.close()
             env._servers.clear()
             loop.run_until_complete(turns(5))
-            from support import protocols
-            protocols.live.clear()
+            live.clear()
             receiver = sender = server = None
             loop.close()
             env.loop = loop = None

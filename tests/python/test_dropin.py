@@ -12,7 +12,7 @@ import pytest
 
 from support.env import make_loop
 from support.marks import tcp_only
-from support.protocols import Recorder, echoing, turns, until
+from support.protocols import Recorder, echoing, live, turns, until
 
 METHODS = ("create_connection", "create_server", "create_unix_connection", "create_unix_server",
            "connect_accepted_socket", "start_tls", "sendfile")
@@ -239,7 +239,6 @@ def test_a_closed_loop_drops_its_transports(env):
     transport.abort()
     assert repr(transport)
     env.loop = loop = None
-    from support import protocols
-    protocols.live.clear()
+    live.clear()
     gc.collect()
     assert transport.get_extra_info("peername")

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from support.marks import improvement
 from support.protocols import Recorder, echoing, turns, until
 
 MIB = 1024 * 1024

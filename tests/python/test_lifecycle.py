@@ -487,6 +487,24 @@ def test_the_socket_object_of_a_transport_is_a_transport_socket(env):
     env.run(main())
 
 
+@pytest.mark.kinds("unix")
+def test_extra_info_of_a_unix_socket(env):
+    """T24: the path is the name of the server's side; the other one has none."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        server = await env.start_server(lambda: receiver)
+        path = server.sockets[0].getsockname()
+        await env.connect(lambda: sender, server)
+        await until(lambda: receiver.transport is not None)
+        assert sender.transport.get_extra_info("peername") == path
+        assert receiver.transport.get_extra_info("sockname") == path
+        assert receiver.transport.get_extra_info("peername") == ""
+        assert sender.transport.get_extra_info("socket").family == socket.AF_UNIX
+        assert sender.transport.get_extra_info("sslcontext") is None
+
+    env.run(main())
+
+
 @tcp_only
 def test_wrong_arguments_raise_what_stock_raises(env):
     """T25: wrong types and values on an open and on a closed transport."""

@@ -12,6 +12,7 @@ import pytest
 
 from support.env import address_of
 from support.marks import improvement, inet_only, plain_only, tcp_only
+from support.peers import connect_raw
 from support.protocols import Recorder, echoing, turns, until
 
 
@@ -383,7 +384,6 @@ def test_peers_that_reset_while_they_wait_to_be_accepted(env):
         server = await env.start_server(echoing, backlog=50)
 
         def reset_many():
-            from support.peers import connect_raw
             for _ in range(20):
                 connect_raw(address_of(server)).reset()
 

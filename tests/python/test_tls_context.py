@@ -2,14 +2,12 @@
 """What users set on an SSLContext works, and what they ask of a TLS transport is answered."""
 import asyncio
 import gc
-import os
 import ssl
 import sys
 import weakref
 
 import pytest
 
-from support.env import TLS
 from support.marks import improvement, one_tls, tls_only
 from support.protocols import Recorder, echoing, turns, until
 
@@ -356,7 +354,7 @@ def test_a_context_of_the_wrong_side_is_refused(env):
     """A client context on a server and the reverse: the error of the ssl module."""
     async def main():
         listener = env.raw_listener(None)
-        with pytest.raises(ssl.SSLError, match="Cannot create a client socket"):
+        with pytest.raises(ssl.SSLError, match="Cannot create a client socket|you should not call"):
             await env.connect(Recorder, listener.address, ssl=env.server_context(),
                               server_hostname="localhost")
 

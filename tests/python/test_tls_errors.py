@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from support.env import Env
-from support.marks import improvement, one_tls, tls_only
-from support.peers import socket_pair, RawPeer
+from support.marks import one_tls, tls_only
+from support.peers import RawPeer, socket_pair
 from support.protocols import Recorder, echoing, turns, until
 
 pytestmark = tls_only

@@ -8,7 +8,6 @@ import shutil
 import ssl
 import tempfile
 import threading
-import warnings
 import weakref
 
 from . import protocols
@@ -87,9 +86,6 @@ class Env:
 
     def drive(self, function, debug=False):
         """As `run`, for a function that gets the loop and runs it itself."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)    # of an earlier, failed test
-            gc.collect()
         before = open_fds()
         loop = make_loop(self.implementation)
         loop.set_debug(debug)
