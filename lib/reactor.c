@@ -13,6 +13,9 @@
  * was measured to take 1.75 times as long as to the start of one. */
 #define SCRATCH_ALIGNMENT 4096
 
+/* Dispatches that ask only once, after a series of vain questions. */
+#define MAX_PENALTY 15
+
 /* Microseconds after which a dispatch goes back to the host loop, whatever is ready. */
 #define TIME_BUDGET 500
 
@@ -373,23 +376,47 @@ static int serve_round(struct afn_reactor *reactor, int timeout)
     return count;
 }
 
+/*
+ * Whether it is worth asking the kernel again depends on the load: with one connection whose peer
+ * takes its time never, with many nearly always.  So each vain question makes the next ones rarer.
+ */
+static bool is_worth_asking(struct afn_reactor *reactor)
+{
+    if (!reactor->single_rounds)
+        return true;
+    reactor->single_rounds--;
+    return false;
+}
+
+static void learn(struct afn_reactor *reactor, bool was_vain)
+{
+    if (!was_vain) {
+        reactor->penalty = 0;
+        return;
+    }
+    reactor->single_rounds = reactor->penalty;
+    reactor->penalty = reactor->penalty < MAX_PENALTY ? reactor->penalty * 2 + 1 : MAX_PENALTY;
+}
+
 static int serve_rounds(struct afn_reactor *reactor)
 {
     uint64_t deadline = afn__sys_now() + TIME_BUDGET;
-    int total = 0;
+    int total = serve_round(reactor, 0);
 
-    for (unsigned int round = 1;; round++) {
-        int count = serve_round(reactor, 0);
+    if (total <= 0 || (list_is_empty(&reactor->pending) && !is_worth_asking(reactor)))
+        return total;
+    for (unsigned int round = 1; round < reactor->max_rounds; round++) {
+        int count;
 
-        if (count < 0)
-            return total ? total : count;
+        if (reactor->is_stopped || (reactor->is_busy && reactor->is_busy(reactor->busy_user)) ||
+            afn__sys_now() >= deadline)
+            break;
+        count = serve_round(reactor, 0);
+        if (round == 1)
+            learn(reactor, count <= 0);
+        if (count <= 0)
+            break;
         total += count;
-        if (!count || reactor->is_stopped || round >= reactor->max_rounds)
-            break;
-        if (reactor->is_busy && reactor->is_busy(reactor->busy_user))
-            break;
-        if (afn__sys_now() >= deadline)
-            break;
     }
     return total;
 }

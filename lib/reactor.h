@@ -60,6 +60,8 @@ struct afn_reactor {
     /* Every loop that calls user code looks at this after each call. */
     volatile sig_atomic_t is_stopped; /* may be set by a signal handler */
     unsigned int max_rounds;
+    unsigned int single_rounds; /* dispatches that are not to ask the kernel twice */
+    unsigned int penalty;       /* how many of them the next vain question costs */
     bool (*is_busy)(void *user);
     void *busy_user;
     bool (*schedule)(void *user);
