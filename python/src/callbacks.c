@@ -161,10 +161,9 @@ static void fail(TransportObject *transport, const char *message)
     callbacks_fatal(transport, transport->tls != NULL ? "Fatal error on SSL protocol" : message);
 }
 
-void callbacks_data_received(TransportObject *transport, const void *data, size_t length)
+void callbacks_data_received(TransportObject *transport, PyObject *bytes)
 {
     struct module_names *names = &transport->reactor->state->names;
-    PyObject *bytes = PyBytes_FromStringAndSize(data, (Py_ssize_t)length);
     PyObject *result = NULL;
 
     if (bytes != NULL) {

@@ -13,7 +13,8 @@
 /* Calls in the transport's contextvars context; argument may be NULL.  Exceptions do come out. */
 PyObject *callbacks_run(TransportObject *transport, PyObject *callable, PyObject *argument);
 
-void callbacks_data_received(TransportObject *transport, const void *data, size_t length);
+/* Takes the reference to bytes; NULL stands for an exception in making them. */
+void callbacks_data_received(TransportObject *transport, PyObject *bytes);
 void callbacks_buffer_updated(TransportObject *transport, size_t length);
 
 /* Fills transport->lent; -1 when the transport cannot go on, which has been reported. */

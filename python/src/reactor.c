@@ -204,6 +204,7 @@ static int reactor_clear(ReactorObject *self)
     Py_CLEAR(self->loop);
     Py_CLEAR(self->ready);
     Py_CLEAR(self->interrupt);
+    Py_CLEAR(self->incoming);
     return 0;
 }
 

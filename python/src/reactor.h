@@ -24,6 +24,7 @@ typedef struct ReactorObject {
     bool dispatching;
     PyObject *interrupt; /* a SystemExit or KeyboardInterrupt on its way out of dispatch() */
     struct TransportObject *open;   /* a list; each member is a strong reference */
+    PyObject *incoming; /* bytes of RECEIVE_SIZE that no one else has seen, or NULL */
     struct TransportObject *lent;   /* whose protocol's buffer the library has, or NULL; borrowed */
     struct TransportObject **by_fd; /* borrowed */
     size_t by_fd_length;

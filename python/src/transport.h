@@ -23,6 +23,7 @@ typedef struct TransportObject {
     struct transport_tls *tls; /* NULL without TLS */
 
     bool buffered;        /* the protocol is an asyncio.BufferedProtocol */
+    bool receives_much;   /* the last data was long: the next is received into bytes directly */
     bool starting;        /* connection_made() is waiting in the loop's queue */
     bool holding_back;    /* reading begins once create_connection() has returned */
     bool lost;            /* the stream is gone; connection_lost() may still be to come */
