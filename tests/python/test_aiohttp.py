@@ -63,7 +63,7 @@ class Site:
         await site.start()
         port = self.runner.addresses[0][1]
         scheme = "https" if self.env.is_tls else "http"
-        self.url = "%s://localhost:%d" % (scheme, port)
+        self.url = "%s://127.0.0.1:%d" % (scheme, port)
         connector = aiohttp.TCPConnector(ssl=self.env.client_context() or False,
                                          family=2)
         self.session = aiohttp.ClientSession(connector=connector)
@@ -72,6 +72,10 @@ class Site:
     async def __aexit__(self, *_):
         await self.session.close()
         await self.runner.cleanup()
+        # A handler whose client has all it wanted may still be closing its file in a thread.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
         await turns(50)
 
 
