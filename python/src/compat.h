@@ -66,7 +66,18 @@ static inline void compat_raise_exception(PyObject *exception)
 #endif
 }
 
-/* Nothing is shared between threads but what a reactor's owner reads and writes. */
+/*
+ * Without the GIL a lock of the object keeps other threads out, in sections that call no Python.
+ */
+#ifndef Py_BEGIN_CRITICAL_SECTION
+#define Py_BEGIN_CRITICAL_SECTION(object) {
+#define Py_END_CRITICAL_SECTION() }
+#endif
+
+/*
+ * What is here belongs to the thread that runs the loop.  The others may look at a transport: for
+ * their sake its owner takes away what they might be looking at in a critical section.
+ */
 #ifdef Py_mod_gil
 #define COMPAT_GIL_SLOT {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #else

@@ -7,24 +7,61 @@
  * every connection, few programs look at.
  */
 
-/* The socket.socket, which from now on closes the descriptor; NULL, without an error, if closed.
- */
-static PyObject *get_socket(TransportObject *self)
+static PyObject *make_socket(TransportObject *self, int fd)
 {
+    PyObject *sock = PyObject_CallFunction(self->reactor->state->imports.socket, "iiii",
+                                           self->family, self->type, self->proto, fd);
     PyObject *result;
 
-    if (self->sock != NULL || self->fd < 0)
-        return self->sock;
-    self->sock = PyObject_CallFunction(self->reactor->state->imports.socket, "iiii", self->family,
-                                       self->type, self->proto, self->fd);
-    if (self->sock == NULL)
+    if (sock == NULL)
         return NULL;
     /* The descriptor is non-blocking; the object does not know it yet. */
-    result = PyObject_CallMethod(self->sock, "setblocking", "O", Py_False);
+    result = PyObject_CallMethod(sock, "setblocking", "O", Py_False);
     Py_XDECREF(result);
     if (result == NULL)
         PyErr_Clear();
-    return self->sock;
+    return sock;
+}
+
+/* What another thread was faster with: the descriptor is not this object's to close. */
+static void discard_socket(PyObject *sock)
+{
+    PyObject *result = PyObject_CallMethod(sock, "detach", NULL);
+
+    if (result == NULL)
+        PyErr_WriteUnraisable(sock);
+    Py_XDECREF(result);
+    Py_DECREF(sock);
+}
+
+/*
+ * The socket.socket, which from now on closes the descriptor: a new reference; NULL, without an
+ * error, if closed.  While it is made another thread may make one, or close the transport.
+ */
+static PyObject *get_socket(TransportObject *self)
+{
+    PyObject *sock, *made;
+    int fd;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    sock = Py_XNewRef(self->sock);
+    fd = self->fd;
+    Py_END_CRITICAL_SECTION();
+    if (sock != NULL || fd < 0)
+        return sock;
+    made = make_socket(self, fd);
+    if (made == NULL)
+        return NULL;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (self->sock == NULL && self->fd == fd)
+        self->sock = Py_NewRef(made);
+    sock = Py_XNewRef(self->sock);
+    Py_END_CRITICAL_SECTION();
+    if (sock == made)
+        Py_DECREF(made);
+    else
+        discard_socket(made);
+    return sock;
 }
 
 /* What a socket becomes by being closed, for those who ask only then. */
@@ -44,19 +81,27 @@ static PyObject *make_closed_socket(TransportObject *self)
 
 static PyObject *get_transport_socket(TransportObject *self)
 {
-    PyObject *sock;
+    PyObject *sock, *made, *result;
 
-    if (self->transport_socket == NULL) {
-        sock = Py_XNewRef(get_socket(self));
-        if (sock == NULL && !PyErr_Occurred())
-            sock = make_closed_socket(self);
-        if (sock == NULL)
-            return NULL;
-        self->transport_socket =
-            PyObject_CallOneArg(self->reactor->state->imports.transport_socket, sock);
-        Py_DECREF(sock);
-    }
-    return Py_XNewRef(self->transport_socket);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    result = Py_XNewRef(self->transport_socket);
+    Py_END_CRITICAL_SECTION();
+    if (result != NULL)
+        return result;
+    sock = get_socket(self);
+    if (sock == NULL && !PyErr_Occurred())
+        sock = make_closed_socket(self);
+    if (sock == NULL)
+        return NULL;
+    made = PyObject_CallOneArg(self->reactor->state->imports.transport_socket, sock);
+    Py_DECREF(sock);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (self->transport_socket == NULL)
+        self->transport_socket = Py_XNewRef(made);
+    result = Py_XNewRef(self->transport_socket);
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(made);
+    return result;
 }
 
 static PyObject *get_address(TransportObject *self, struct sockaddr_value *value,
@@ -64,14 +109,17 @@ static PyObject *get_address(TransportObject *self, struct sockaddr_value *value
 {
     PyObject *sock, *address;
 
+    Py_BEGIN_CRITICAL_SECTION(self);
     if (value->state == SOCKADDR_UNKNOWN && self->fd >= 0)
         fetch(value, self->fd);
+    Py_END_CRITICAL_SECTION();
     if (value->state != SOCKADDR_FOREIGN)
         return sockaddr_to_python(value);
     sock = get_socket(self);
     if (sock == NULL)
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     address = PyObject_CallMethod(sock, method, NULL);
+    Py_DECREF(sock);
     if (address == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();
         address = Py_NewRef(Py_None);
@@ -170,6 +218,6 @@ PyObject *transport_get_sock(TransportObject *self, void *closure)
 
     (void)closure;
     if (sock == NULL && !PyErr_Occurred())
-        sock = Py_None;
-    return Py_XNewRef(sock);
+        sock = Py_NewRef(Py_None);
+    return sock;
 }

@@ -4,6 +4,7 @@
 
 #include "compat.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -72,7 +73,7 @@ struct module_state {
     struct module_imports imports;
     size_t tls_high_water;        /* asyncio's default high-water mark of a TLS transport */
     bool server_counts_by_object; /* asyncio.Server._attach() takes the transport */
-    bool force_python_engine;
+    atomic_bool force_python_engine;
 };
 
 #endif

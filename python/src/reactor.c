@@ -10,6 +10,11 @@
 /* How often one dispatch may ask the kernel again; see afn_reactor_set_busy_check(). */
 #define MAX_ROUNDS 8
 
+static void own(ReactorObject *self)
+{
+    atomic_store_explicit(&self->owner, PyThread_get_thread_ident(), memory_order_relaxed);
+}
+
 int reactor_adopt_thread(ReactorObject *self)
 {
     PyObject *running = NULL;
@@ -28,7 +33,7 @@ int reactor_adopt_thread(ReactorObject *self)
                                             "an event loop that runs in another thread");
         return -1;
     }
-    self->owner = PyThread_get_thread_ident();
+    own(self);
     return 0;
 }
 
@@ -54,10 +59,16 @@ static int grow_table(ReactorObject *self, size_t needed)
 int reactor_add(ReactorObject *self, TransportObject *transport)
 {
     size_t slot = (size_t)transport->fd;
+    int r = 0;
 
-    if (slot >= self->by_fd_length && grow_table(self, slot + 1) < 0)
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (slot >= self->by_fd_length)
+        r = grow_table(self, slot + 1);
+    if (r == 0)
+        self->by_fd[slot] = transport;
+    Py_END_CRITICAL_SECTION();
+    if (r < 0)
         return -1;
-    self->by_fd[slot] = transport;
     Py_INCREF(transport);
     transport->next = self->open;
     transport->link = &self->open;
@@ -74,8 +85,10 @@ void reactor_remove(ReactorObject *self, TransportObject *transport)
     if (transport->link == NULL)
         return;
     /* Somebody who closed the descriptor behind our back may have had its number given again. */
+    Py_BEGIN_CRITICAL_SECTION(self);
     if (transport->fd >= 0 && slot < self->by_fd_length && self->by_fd[slot] == transport)
         self->by_fd[slot] = NULL;
+    Py_END_CRITICAL_SECTION();
     if (self->lent == transport)
         self->lent = NULL;
     *transport->link = transport->next;
@@ -152,7 +165,7 @@ static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     if (self == NULL)
         return NULL;
     self->state = PyType_GetModuleState(type);
-    self->owner = PyThread_get_thread_ident();
+    own(self);
     self->loop = Py_NewRef(loop);
     r = afn_reactor_new(&self->reactor);
     if (r == 0)
@@ -243,7 +256,7 @@ static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
         return NULL;
     }
     /* The loop runs here now, wherever it ran before. */
-    self->owner = PyThread_get_thread_ident();
+    own(self);
     self->dispatching = true;
     reactor = afn_reactor_ref(self->reactor); /* a callback may close() */
     afn_reactor_dispatch(reactor);
@@ -268,12 +281,15 @@ static PyObject *reactor_close(ReactorObject *self, PyObject *unused)
 static PyObject *reactor_get_transport(ReactorObject *self, PyObject *number)
 {
     long fd = PyLong_AsLong(number);
+    PyObject *transport = NULL;
 
     if (fd == -1 && PyErr_Occurred())
         return NULL;
-    if (fd < 0 || (size_t)fd >= self->by_fd_length || self->by_fd[fd] == NULL)
-        Py_RETURN_NONE;
-    return Py_NewRef((PyObject *)self->by_fd[fd]);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (fd >= 0 && (size_t)fd < self->by_fd_length)
+        transport = Py_XNewRef((PyObject *)self->by_fd[fd]);
+    Py_END_CRITICAL_SECTION();
+    return transport != NULL ? transport : Py_NewRef(Py_None);
 }
 
 /* Through void (*)(void), for the compiler is right that these are other types. */

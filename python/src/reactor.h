@@ -20,11 +20,11 @@ typedef struct ReactorObject {
     PyObject *ready; /* what the loop has to run next, or NULL */
     struct module_state *state;
     struct afn_reactor *reactor; /* NULL once closed */
-    unsigned long owner;         /* the thread that may change what is here */
+    atomic_ulong owner;          /* the thread that may change what is here */
     bool dispatching;
     PyObject *interrupt; /* a SystemExit or KeyboardInterrupt on its way out of dispatch() */
     struct TransportObject *open;   /* a list; each member is a strong reference */
-    PyObject *incoming; /* bytes of RECEIVE_SIZE that no one else has seen, or NULL */
+    PyObject *incoming;             /* bytes of RECEIVE_SIZE that no one else has seen, or NULL */
     struct TransportObject *lent;   /* whose protocol's buffer the library has, or NULL; borrowed */
     struct TransportObject **by_fd; /* borrowed */
     size_t by_fd_length;
@@ -41,9 +41,15 @@ PyTypeObject *reactor_make_type(PyObject *module);
  */
 int reactor_adopt_thread(ReactorObject *self);
 
+/* Every thread may ask; only one gets true. */
+static inline bool reactor_is_mine(ReactorObject *self)
+{
+    return atomic_load_explicit(&self->owner, memory_order_relaxed) == PyThread_get_thread_ident();
+}
+
 static inline int reactor_check_thread(ReactorObject *self)
 {
-    return self->owner == PyThread_get_thread_ident() ? 0 : reactor_adopt_thread(self);
+    return reactor_is_mine(self) ? 0 : reactor_adopt_thread(self);
 }
 
 /* Adds an open transport, which has a descriptor; 0, or -1 with MemoryError. */

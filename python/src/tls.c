@@ -230,11 +230,16 @@ void tls_secured(TransportObject *transport)
     struct transport_tls *tls = transport->tls;
 
     tls->peercert = PyObject_CallMethod(tls->object, "getpeercert", NULL);
-    if (tls->peercert == NULL) {
+    tls->cipher = tls->peercert == NULL ? NULL : PyObject_CallMethod(tls->object, "cipher", NULL);
+    tls->compression =
+        tls->cipher == NULL ? NULL : PyObject_CallMethod(tls->object, "compression", NULL);
+    if (tls->compression == NULL) {
         callbacks_fatal(transport, "SSL handshake failed");
         return;
     }
+    Py_BEGIN_CRITICAL_SECTION(transport);
     tls->secured = true;
+    Py_END_CRITICAL_SECTION();
     callbacks_debug(transport, "%r: SSL handshake complete");
     if (!transport->made) {
         transport->made = true;
@@ -250,6 +255,7 @@ void tls_handshake_failed(TransportObject *transport, PyObject *exception)
 {
     struct transport_tls *tls = transport->tls;
     PyObject *certificate_error = transport->reactor->state->imports.ssl_certificate_error;
+    PyObject *object, *context;
 
     if (exception != NULL) {
         callbacks_tell_fatal(transport, exception,
@@ -264,9 +270,14 @@ void tls_handshake_failed(TransportObject *transport, PyObject *exception)
                                            "transport", transport));
     }
     /* A failed attempt keeps nobody's SSLContext alive. */
+    Py_BEGIN_CRITICAL_SECTION(transport);
+    object = tls->object;
+    context = tls->context;
+    tls->object = tls->context = NULL;
+    Py_END_CRITICAL_SECTION();
     Py_CLEAR(tls->exception);
-    Py_CLEAR(tls->object);
-    Py_CLEAR(tls->context);
+    Py_XDECREF(object);
+    Py_XDECREF(context);
 }
 
 static PyObject *make_timeout_error(TransportObject *transport, int error)
@@ -275,8 +286,8 @@ static PyObject *make_timeout_error(TransportObject *transport, int error)
         PyErr_SetString(PyExc_TimeoutError, "SSL shutdown timed out");
     else
         PyErr_Format(PyExc_ConnectionAbortedError,
-                 "SSL handshake is taking longer than %S seconds: aborting the connection",
-                 transport->tls->handshake_timeout);
+                     "SSL handshake is taking longer than %S seconds: aborting the connection",
+                     transport->tls->handshake_timeout);
     return compat_take_exception();
 }
 
@@ -329,22 +340,30 @@ bool tls_get_reason(TransportObject *transport, int error, PyObject **ret_reason
     return true;
 }
 
+/* Not asked of the SSL, which is busy in the thread of the loop. */
 PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name)
 {
     struct transport_tls *tls = transport->tls;
+    const struct {
+        const char *name;
+        PyObject **place;
+    } known[] = {
+        {"sslcontext", &tls->context},      {"ssl_object", &tls->object},
+        {"peercert", &tls->peercert},       {"cipher", &tls->cipher},
+        {"compression", &tls->compression},
+    };
+    PyObject *result = NULL;
 
-    if (PyUnicode_CompareWithASCIIString(name, "sslcontext") == 0)
-        return Py_XNewRef(tls->context);
-    if (!tls->secured || tls->object == NULL)
-        return NULL;
-    if (PyUnicode_CompareWithASCIIString(name, "ssl_object") == 0)
-        return Py_NewRef(tls->object);
-    if (PyUnicode_CompareWithASCIIString(name, "peercert") == 0)
-        return Py_XNewRef(tls->peercert);
-    if (PyUnicode_CompareWithASCIIString(name, "cipher") == 0 ||
-        PyUnicode_CompareWithASCIIString(name, "compression") == 0)
-        return PyObject_CallMethodNoArgs(tls->object, name);
-    return NULL;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (PyUnicode_CompareWithASCIIString(name, known[i].name) != 0)
+            continue;
+        Py_BEGIN_CRITICAL_SECTION(transport);
+        if (tls->secured || known[i].place == &tls->context)
+            result = Py_XNewRef(*known[i].place);
+        Py_END_CRITICAL_SECTION();
+        break;
+    }
+    return result;
 }
 
 int tls_traverse(TransportObject *transport, visitproc visit, void *arg)
@@ -356,6 +375,8 @@ int tls_traverse(TransportObject *transport, visitproc visit, void *arg)
     Py_VISIT(tls->context);
     Py_VISIT(tls->object);
     Py_VISIT(tls->peercert);
+    Py_VISIT(tls->cipher);
+    Py_VISIT(tls->compression);
     Py_VISIT(tls->exception);
     Py_VISIT(tls->handshake_timeout);
     return tls->engine == NULL ? 0 : python_engine_traverse(tls->engine, visit, arg);
@@ -373,6 +394,8 @@ void tls_clear(TransportObject *transport)
     Py_XDECREF(tls->context);
     Py_XDECREF(tls->object);
     Py_XDECREF(tls->peercert);
+    Py_XDECREF(tls->cipher);
+    Py_XDECREF(tls->compression);
     Py_XDECREF(tls->exception);
     Py_XDECREF(tls->handshake_timeout);
     PyMem_Free(tls);

@@ -10,9 +10,11 @@ struct python_engine;
 
 /* The TLS of a transport.  The session is the SSLObject's: here is what asyncio adds. */
 struct transport_tls {
-    PyObject *context;           /* ssl.SSLContext */
-    PyObject *object;            /* ssl.SSLObject, valid also after the end */
-    PyObject *peercert;          /* as of the end of the handshake */
+    PyObject *context;  /* ssl.SSLContext */
+    PyObject *object;   /* ssl.SSLObject, valid also after the end */
+    PyObject *peercert; /* these three as of the end of the handshake */
+    PyObject *cipher;
+    PyObject *compression;
     PyObject *exception;         /* what CPython's ssl module made of the failure, or NULL */
     PyObject *handshake_timeout; /* in seconds, as the user gave it */
     uint64_t handshake_limit;    /* in microseconds */

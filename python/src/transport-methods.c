@@ -12,8 +12,14 @@ static bool is_closing(const TransportObject *self)
 
 static PyObject *method_is_closing(TransportObject *self, PyObject *unused)
 {
+    bool result;
+
     (void)unused;
-    return PyBool_FromLong(is_closing(transport_resolve(self)));
+    self = transport_resolve(self);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    result = is_closing(self);
+    Py_END_CRITICAL_SECTION();
+    return PyBool_FromLong(result);
 }
 
 static PyObject *method_close(TransportObject *self, PyObject *unused)
@@ -72,16 +78,26 @@ static PyObject *method_set_protocol(TransportObject *self, PyObject *protocol)
 
 static PyObject *method_get_protocol(TransportObject *self, PyObject *unused)
 {
+    PyObject *protocol;
+
     (void)unused;
     self = transport_resolve(self);
-    return Py_NewRef(self->protocol != NULL ? self->protocol : Py_None);
+    Py_BEGIN_CRITICAL_SECTION(self);
+    protocol = Py_NewRef(self->protocol != NULL ? self->protocol : Py_None);
+    Py_END_CRITICAL_SECTION();
+    return protocol;
 }
 
 static PyObject *method_is_reading(TransportObject *self, PyObject *unused)
 {
+    bool result;
+
     (void)unused;
     self = transport_resolve(self);
-    return PyBool_FromLong(!self->reading_paused && !is_closing(self));
+    Py_BEGIN_CRITICAL_SECTION(self);
+    result = !self->reading_paused && !is_closing(self);
+    Py_END_CRITICAL_SECTION();
+    return PyBool_FromLong(result);
 }
 
 static PyObject *method_pause_reading(TransportObject *self, PyObject *unused)
@@ -163,11 +179,15 @@ static PyObject *method_start(TransportObject *self, PyObject *waiter)
 
 static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *unused)
 {
+    size_t size = 0;
+
     (void)unused;
     self = transport_resolve(self);
-    if (self->stream == NULL)
-        return PyLong_FromLong(0);
-    return PyLong_FromSize_t(afn_stream_get_write_buffer_size(self->stream));
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (self->stream != NULL)
+        size = afn_stream_get_write_buffer_size(self->stream);
+    Py_END_CRITICAL_SECTION();
+    return PyLong_FromSize_t(size);
 }
 
 static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject *unused)
@@ -176,8 +196,10 @@ static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject 
 
     (void)unused;
     self = transport_resolve(self);
+    Py_BEGIN_CRITICAL_SECTION(self);
     if (self->stream != NULL)
         afn_stream_get_write_limits(self->stream, &high, &low);
+    Py_END_CRITICAL_SECTION();
     return Py_BuildValue("nn", (Py_ssize_t)low, (Py_ssize_t)high);
 }
 
@@ -300,18 +322,23 @@ PyObject *transport_repr(TransportObject *self)
 {
     TransportObject *active = transport_resolve(self);
     const char *kind = active->tls != NULL ? " tls" : "";
-    size_t size;
-    bool reads;
+    const char *state;
+    size_t size = 0;
+    bool reads = false, is_open;
 
-    if (active->stream == NULL)
-        return PyUnicode_FromFormat("<Transport%s fd=%d%s>", describe_state(active),
-                                    active->shown_fd, kind);
-    size = afn_stream_get_write_buffer_size(active->stream);
-    reads = afn_stream_is_reading(active->stream) ||
-            (active->holding_back && !active->reading_paused);
-    return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>",
-                                describe_state(active), active->shown_fd, kind,
-                                reads ? "polling" : "idle",
+    Py_BEGIN_CRITICAL_SECTION(active);
+    state = describe_state(active);
+    is_open = active->stream != NULL;
+    if (is_open) {
+        size = afn_stream_get_write_buffer_size(active->stream);
+        reads = afn_stream_is_reading(active->stream) ||
+                (active->holding_back && !active->reading_paused);
+    }
+    Py_END_CRITICAL_SECTION();
+    if (!is_open)
+        return PyUnicode_FromFormat("<Transport%s fd=%d%s>", state, active->shown_fd, kind);
+    return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>", state,
+                                active->shown_fd, kind, reads ? "polling" : "idle",
                                 size > 0 ? "polling" : "idle", size);
 }
 

@@ -176,6 +176,18 @@ static PyObject *get_reason(TransportObject *self, int error)
     return exception;
 }
 
+/* From here on no other thread looks at the stream. */
+static struct afn_stream *take_stream(TransportObject *self)
+{
+    struct afn_stream *stream;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    stream = self->stream;
+    self->stream = NULL;
+    Py_END_CRITICAL_SECTION();
+    return stream;
+}
+
 static void on_closed(struct afn_stream *stream, void *user, int error)
 {
     TransportObject *self = user;
@@ -186,11 +198,13 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
         tls_is_secured(self))
         on_eof(stream, self);
     Py_XSETREF(self->exception, get_reason(self, error));
+    Py_BEGIN_CRITICAL_SECTION(self);
     if (self->sockname.state == SOCKADDR_UNKNOWN)
         sockaddr_fetch_own(&self->sockname, self->fd);
+    Py_END_CRITICAL_SECTION();
     if (self->stream == stream) {
         self->owns_fd = afn_stream_take_fd(stream) >= 0;
-        self->stream = afn_stream_unref(stream);
+        afn_stream_unref(take_stream(self));
         self->lost = true;
         if (!self->starting)
             transport_finish(self);
@@ -273,14 +287,26 @@ int transport_open(TransportObject *self, int fd, unsigned int flags)
     return 0;
 }
 
+/* The socket object or NULL; the descriptor is no longer this transport's, in any thread's eyes. */
+static PyObject *take_socket(TransportObject *self)
+{
+    PyObject *sock;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    sock = self->sock;
+    self->sock = NULL;
+    self->fd = -1;
+    Py_END_CRITICAL_SECTION();
+    return sock;
+}
+
 int transport_take_over(TransportObject *self, TransportObject *old)
 {
     self->fd = self->shown_fd = old->fd;
     if (reactor_add(self->reactor, self) < 0)
         return -1;
     afn_stream_set_handler(old->stream, get_handler(self), self);
-    self->stream = old->stream;
-    old->stream = NULL;
+    self->stream = take_stream(old);
     self->finished = false;
     old->finished = true;
 
@@ -291,16 +317,29 @@ int transport_take_over(TransportObject *self, TransportObject *old)
     self->sockname = old->sockname;
     self->made = old->made || old->starting;
     self->writing_paused = old->writing_paused;
-    self->sock = old->sock;
-    old->sock = NULL;
+    self->sock = take_socket(old);
+    Py_BEGIN_CRITICAL_SECTION(old);
     self->transport_socket = old->transport_socket;
     old->transport_socket = NULL;
+    Py_END_CRITICAL_SECTION();
 
     self->lower = (TransportObject *)Py_NewRef((PyObject *)old);
     old->successor = (TransportObject *)Py_NewRef((PyObject *)self);
     transport_release_lent(old);
     reactor_remove(old->reactor, old);
     return 0;
+}
+
+/* Takes the reference to protocol, which may be NULL. */
+static void replace_protocol(TransportObject *self, PyObject *protocol)
+{
+    PyObject *old;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    old = self->protocol;
+    self->protocol = protocol;
+    Py_END_CRITICAL_SECTION();
+    Py_XDECREF(old);
 }
 
 int transport_set_protocol(TransportObject *self, PyObject *protocol)
@@ -310,8 +349,7 @@ int transport_set_protocol(TransportObject *self, PyObject *protocol)
     if (buffered < 0)
         return -1;
     self->buffered = buffered;
-    Py_INCREF(protocol);
-    Py_XSETREF(self->protocol, protocol);
+    replace_protocol(self, Py_NewRef(protocol));
     if (self->stream != NULL)
         afn_stream_set_handler(self->stream, get_handler(self), self);
     return 0;
@@ -393,11 +431,9 @@ void transport_release_lent(TransportObject *self)
 
 static void close_socket(TransportObject *self)
 {
-    PyObject *sock = self->sock;
     int fd = self->fd;
+    PyObject *sock = take_socket(self);
 
-    self->fd = -1;
-    self->sock = NULL;
     if (sock == NULL) {
         if (self->owns_fd && fd >= 0)
             close(fd);
@@ -416,7 +452,7 @@ static void close_socket(TransportObject *self)
 static void clear_references(TransportObject *self)
 {
     transport_release_lent(self);
-    Py_CLEAR(self->protocol);
+    replace_protocol(self, NULL);
     Py_CLEAR(self->exception);
     Py_CLEAR(self->closing_context);
     Py_CLEAR(self->waiter);
@@ -460,18 +496,21 @@ void transport_drop(TransportObject *self)
 {
     transport_release_lent(self);
     if (self->stream != NULL) {
-        /* The stream closes the descriptor; the socket object must not do it again. */
-        if (self->sock != NULL) {
-            PyObject *result = PyObject_CallMethod(self->sock, "detach", NULL);
+        PyObject *sock;
 
-            if (result == NULL)
-                PyErr_WriteUnraisable(self->sock);
-            Py_XDECREF(result);
-        }
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);
-        self->stream = afn_stream_unref(self->stream);
-        self->fd = -1;
+        /* The stream closes the descriptor; the socket object must not do it again. */
+        sock = take_socket(self);
+        if (sock != NULL) {
+            PyObject *result = PyObject_CallMethod(sock, "detach", NULL);
+
+            if (result == NULL)
+                PyErr_WriteUnraisable(sock);
+            Py_XDECREF(result);
+            Py_DECREF(sock);
+        }
+        afn_stream_unref(take_stream(self));
     } else {
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);

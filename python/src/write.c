@@ -166,8 +166,7 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
 
 PyObject *transport_write(TransportObject *self, PyObject *data)
 {
-    if (PyBytes_CheckExact(data) && self->stream != NULL &&
-        self->reactor->owner == PyThread_get_thread_ident()) {
+    if (PyBytes_CheckExact(data) && reactor_is_mine(self->reactor) && self->stream != NULL) {
         size_t length = (size_t)PyBytes_GET_SIZE(data);
 
         if (length > 0 && length < KEEP_SIZE)
@@ -231,8 +230,11 @@ PyObject *transport_writelines(TransportObject *self, PyObject *list)
 
     if (check_writable(self, "Cannot call writelines() after write_eof()") < 0)
         return NULL;
-    parts = PySequence_Fast(list, "writelines() argument must be an iterable of bytes-like "
-                                  "objects");
+    /* A list may change while an exporter runs code, or in another thread. */
+    parts = PyList_CheckExact(list)
+                ? PyList_AsTuple(list)
+                : PySequence_Fast(list, "writelines() argument must be an iterable of bytes-like "
+                                        "objects");
     if (parts == NULL)
         return NULL;
     if (check_parts(parts, &empty) < 0)
