@@ -129,16 +129,20 @@ def ours():
     return environment.aiofastnet
 
 
-@pytest.fixture(autouse=True)
-def _time_limit(request):
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """The time limit, of each phase of a test, and not of what pytest then reports about it."""
     def expire(*_):
         raise TimeLimit("no end after %d seconds" % TIME_LIMIT)
 
     old = signal.signal(signal.SIGALRM, expire)
     # Repeated, because something may swallow the first one.
     signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, 5)
-    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=request.config.stash_stderr)
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=item.config.stash_stderr)
     yield
     faulthandler.cancel_dump_traceback_later()
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, old)
+
+
+pytest_runtest_setup = pytest_runtest_teardown = pytest_runtest_call

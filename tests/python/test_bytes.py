@@ -9,7 +9,7 @@ import pytest
 
 from support.env import PLAIN, TLS
 from support.marks import improvement, tls_only
-from support.protocols import BufferedRecorder, Recorder, echoing, until
+from support.protocols import BufferedRecorder, Recorder, assert_same, echoing, until
 
 MIB = 1024 * 1024
 
@@ -84,7 +84,7 @@ def test_written_buffers_keep_the_bytes_of_the_moment_of_write(env, form, size):
         transport.write(b"end")
         receiver.transport.resume_reading()
         await receiver.received(before + size + 3)
-        assert receiver.data[before:] == expected + b"end"
+        assert_same(receiver.data[before:], expected + b"end")
 
     env.run(main())
 
@@ -105,7 +105,7 @@ def test_writelines_keeps_the_bytes_of_its_moment_too(env, form):
             change(value)
         receiver.transport.resume_reading()
         await receiver.received(before + len(expected))
-        assert receiver.data[before:] == expected
+        assert_same(receiver.data[before:], expected)
 
     env.run(main())
 
@@ -121,7 +121,7 @@ def test_the_parts_of_writelines_arrive_in_order(env):
         transport.writelines([b"", b""])
         transport.write(b"end")
         expected = b"".join(parts) + b"end"
-        assert await receiver.received(len(expected)) == expected
+        assert_same(await receiver.received(len(expected)), expected)
 
     env.run(main())
 
@@ -164,7 +164,7 @@ def test_a_buffered_protocol_gets_every_byte_of_many_records(env):
         parts = [noise(size, size) for size in (1, 99, 100, 101, 250, 7, 16384, 3)]
         await env.thread(peer.wire, peer.seal(*parts))
         expected = b"".join(parts)
-        assert await receiver.received(len(expected)) == expected
+        assert_same(await receiver.received(len(expected)), expected)
 
     env.run(main())
 
@@ -180,7 +180,7 @@ def test_a_buffered_protocol_gets_a_large_stream_intact(env, size):
         transport = await env.pair(receiver, Recorder())
         transport.write(data)
         await receiver.received(len(data))
-        assert receiver.data == data
+        assert_same(receiver.data, data)
 
     env.run(main())
 
@@ -243,7 +243,7 @@ def test_ten_thousand_writes_keep_their_order(env):
             if index % 1000 == 0:
                 await receiver.received(0)
         expected = b"".join(parts)
-        assert await receiver.received(len(expected)) == expected
+        assert_same(await receiver.received(len(expected)), expected)
 
     env.run(main())
 
@@ -277,7 +277,7 @@ def test_writes_of_every_callback_keep_their_order(env):
             await until(lambda: len(receiver.data) == len(written))
         await until(lambda: len(sender.data) == 16)
         await until(lambda: len(receiver.data) == len(written))
-        assert receiver.data == written
+        assert_same(receiver.data, written)
         # Stock's TLS transport hands nearly everything on without pausing.
         if not (env.is_stock and env.is_tls):
             assert "pause" in sender.events and "resume" in sender.events
@@ -302,8 +302,8 @@ def test_writing_inside_pause_writing_nests_ten_thousand_times(env):
         for number in range(count // 2):
             transport.write(b"%d" % (number % 10))
         await until(lambda: len(sender.data) >= count)
-        assert sender.data[:count // 2] == b"0123456789" * (count // 20)
-        assert receiver.data[:len(sender.data)] == sender.data
+        assert_same(sender.data[:count // 2], b"0123456789" * (count // 20))
+        assert_same(receiver.data[:len(sender.data)], sender.data)
 
     env.run(main())
 
@@ -324,7 +324,7 @@ def test_a_write_error_does_not_hide_what_had_arrived(env, end):
         for _ in range(10):
             transport.write(b"x" * 100)
         await receiver.lost()
-        assert receiver.data == data
+        assert_same(receiver.data, data)
 
     env.run(main())
 
@@ -344,7 +344,7 @@ def test_unread_data_is_delivered_when_reading_is_resumed_in_time(env):
             transport.write(b"x" * 100)
         transport.resume_reading()
         await receiver.lost()
-        assert receiver.data == data
+        assert_same(receiver.data, data)
 
     env.run(main())
 
@@ -364,7 +364,7 @@ def test_a_client_that_never_reads_its_tickets_loses_nothing(env):
         peer = await env.raw_connect(server)
         await env.thread(client, peer)
         await until(lambda: receiver.is_lost)
-        assert receiver.data == data
+        assert_same(receiver.data, data)
 
     env.run(main())
 

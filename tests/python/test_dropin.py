@@ -12,7 +12,7 @@ import pytest
 
 from support.env import make_loop
 from support.marks import tcp_only
-from support.protocols import Recorder, echoing, live, turns, until
+from support.protocols import Recorder, assert_same, echoing, live, turns, until
 
 METHODS = ("create_connection", "create_server", "create_unix_connection", "create_unix_server",
            "connect_accepted_socket", "start_tls", "sendfile")
@@ -212,7 +212,7 @@ def test_sendfile_sends_the_file(env, tmp_path):
             assert file.tell() == 6000
         transport.write(b"end")
         await receiver.received(len(content) + 5003)
-        assert receiver.data == content + content[1000:6000] + b"end"
+        assert_same(receiver.data, content + content[1000:6000] + b"end")
 
     env.run(main())
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from support.protocols import Recorder, echoing, turns, until
+from support.protocols import Recorder, assert_same, echoing, turns, until
 
 MIB = 1024 * 1024
 
@@ -112,7 +112,7 @@ def test_resets_floods_and_garbage_lose_nothing_of_others(env):
             sent += data
             sender.transport.write(data)
             await env.thread(misbehave, peer, number)
-        assert await sender.received(len(sent)) == sent
+        assert_same(await sender.received(len(sent)), sent)
 
     env.run(main())
 

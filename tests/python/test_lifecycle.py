@@ -11,7 +11,7 @@ import pytest
 
 from support.env import PLAIN, TLS
 from support.marks import improvement, tcp_only, tls_only
-from support.protocols import BufferedRecorder, Recorder, echoing, turns, until
+from support.protocols import BufferedRecorder, Recorder, assert_same, echoing, turns, until
 
 
 class Mishap(Exception):
@@ -191,7 +191,7 @@ def test_close_flushes_everything(env):
         receiver.transport.resume_reading()
         assert await sender.lost() is None
         assert await receiver.lost() is None
-        assert receiver.data == data
+        assert_same(receiver.data, data)
         assert receiver.events == ["made", "data", "eof", "lost"]
 
     env.run(main())

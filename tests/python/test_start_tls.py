@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from support.marks import improvement
-from support.protocols import Recorder, echoing, turns, until
+from support.protocols import Recorder, assert_same, echoing, turns, until
 
 # The kind decides the TLS version and engine here; the connections begin without TLS.
 pytestmark = [pytest.mark.kinds("unix", "tls12", "tls13", "pyengine"), pytest.mark.upgrades]
@@ -69,7 +69,7 @@ def test_data_before_the_upgrade_is_not_lost(env):
                                server_hostname="localhost"))
         sender.transport.write(b"t" * 300000)
         data = await sender.received(600000)
-        assert data == b"p" * 300000 + b"t" * 300000
+        assert_same(data, b"p" * 300000 + b"t" * 300000)
 
     env.run(main())
 
@@ -227,7 +227,7 @@ def test_a_paused_writer_may_be_upgraded_and_resumes_once(env):
         server_context, client_context = contexts(env)
 
         def serve():
-            assert peer.read_exactly(len(data)) == data
+            assert_same(peer.read_exactly(len(data)), data)
             peer.start_tls(server_context, server_side=True)
             peer.handshake()
             return peer.read_exactly(6)

@@ -9,7 +9,7 @@ import pytest
 
 from support.env import TLS
 from support.marks import improvement
-from support.protocols import turns, until
+from support.protocols import assert_same, turns, until
 
 MIB = 1024 * 1024
 
@@ -200,7 +200,7 @@ def test_many_connections_at_once(env):
             reader, writer = await env.open_streams(server)
             data = bytes([number]) * 10000
             writer.write(data)
-            assert await reader.readexactly(10000) == data
+            assert_same(await reader.readexactly(10000), data)
             assert await reader.read() == b""
             writer.close()
             await writer.wait_closed()

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from support.peers import PATIENCE, RawPeer
+from support.protocols import assert_same
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "support", "echo_server.py")
 RECEIVE = ("read", "recvfrom", "recvmsg", "readv")
@@ -50,7 +51,7 @@ def test_an_echo_costs_one_receive_and_one_send(env, tmp_path):
         for number in range(ECHOES):
             data = b"%05d" % number * 50
             peer.send(data)
-            assert peer.read_exactly(len(data)) == data
+            assert_same(peer.read_exactly(len(data)), data)
         peer.close()
         server.wait(PATIENCE)
     finally:

@@ -14,7 +14,7 @@ import weakref
 import pytest
 
 from support.env import address_of, describe, make_loop, open_fds
-from support.protocols import Recorder, echoing, live
+from support.protocols import Recorder, assert_same, echoing, live
 
 CLIENTS = 3             # threads, besides that of the server
 CONNECTIONS = 4         # of each client, one after the other
@@ -110,7 +110,7 @@ async def exchange(sender, data):
     before = len(sender.data)
     sender.transport.write(data)
     await sender.received(before + len(data))
-    assert sender.data[before:] == data
+    assert_same(sender.data[before:], data)
 
 
 async def close(sender):

@@ -20,6 +20,17 @@ async def turns(count=20):
         await asyncio.sleep(0)
 
 
+def assert_same(received, expected):
+    """`assert received == expected` for long data, of which pytest may print each byte."""
+    if received == expected:
+        return
+    at = next((index for index, (left, right) in enumerate(zip(received, expected))
+               if left != right), min(len(received), len(expected)))
+    raise AssertionError("%d bytes for %d, different from byte %d on: %r for %r" % (
+        len(received), len(expected), at,
+        bytes(received[at:at + 20]), bytes(expected[at:at + 20])))
+
+
 class Recorder(asyncio.Protocol):
     """Notes the callbacks in `events` (successive data counts once) and the bytes in `data`.
 
