@@ -73,7 +73,8 @@ struct afn_reactor {
     struct afn__shared_window window;
 };
 
-/* Makes a source known and, with fd >= 0, watches it, edge-triggered: 0 or a negative errno. */
+/* Makes a source known and, with fd >= 0, watches it, edge-triggered: 0 or a negative errno, which
+ * only watching can give. */
 int afn__source_add(struct afn__source *source, struct afn_reactor *reactor, int fd,
                     uint32_t events);
 

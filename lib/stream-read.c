@@ -17,7 +17,16 @@ static bool wants_input(const struct afn_stream *stream)
     return stream->is_closing ? stream->engine != NULL : stream->is_reading;
 }
 
-/* ---- the kernel ---- */
+/* ---- the wire ---- */
+
+static ssize_t receive_some(struct afn_stream *stream, void *buffer, size_t length,
+                            bool *ret_drained)
+{
+    if (!stream->carrier_ops)
+        return afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
+    *ret_drained = false;
+    return stream->carrier_ops->receive(stream->carrier, buffer, length);
+}
 
 /* Receives: the number of bytes, or 0 when there are none for now or for ever. */
 static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
@@ -26,7 +35,7 @@ static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
     ssize_t count;
 
     stream->stats.receive_calls++;
-    count = afn__sys_recv(stream->fd, stream->kind, buffer, length, &is_drained);
+    count = receive_some(stream, buffer, length, &is_drained);
     if (count > 0) {
         if (is_drained && !stream->has_hint)
             stream->is_readable = false;

@@ -10,7 +10,7 @@
  * little enough to stay in the cache. */
 #define ENCRYPT_SIZE ((size_t)128 * 1024)
 
-/* ---- the kernel ---- */
+/* ---- the wire ---- */
 
 /*
  * The socket takes no more bytes.  What the peer sent before is still delivered, by the next run,
@@ -35,7 +35,7 @@ static void watch_out(struct afn_stream *stream)
     int result;
 
     stream->is_writable = false;
-    if (stream->is_watching_out)
+    if (stream->is_watching_out || stream->carrier_ops)
         return;
     result = afn__source_watch(&stream->source, EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT);
     if (result < 0)
@@ -44,13 +44,23 @@ static void watch_out(struct afn_stream *stream)
         stream->is_watching_out = true;
 }
 
-/* How many bytes the kernel took. */
+static ssize_t send_carried(struct afn_stream *stream, const struct iovec *parts, size_t count)
+{
+    struct afn_buffer buffers[PARTS_PER_SEND];
+
+    for (size_t i = 0; i < count; i++)
+        buffers[i] = (struct afn_buffer){parts[i].iov_base, parts[i].iov_len};
+    return stream->carrier_ops->send(stream->carrier, buffers, count);
+}
+
+/* How many bytes were taken. */
 static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, size_t count)
 {
     ssize_t sent;
 
     stream->stats.send_calls++;
-    sent = afn__sys_send(stream->fd, parts, count);
+    sent = stream->carrier_ops ? send_carried(stream, parts, count)
+                               : afn__sys_send(stream->fd, parts, count);
     if (sent >= 0)
         return (size_t)sent;
     if (sent == -EAGAIN)
@@ -175,7 +185,8 @@ static void send_eof(struct afn_stream *stream)
             afn__stream_lose(stream, result);
     } else {
         stream->has_sent_eof = true;
-        result = afn__sys_shutdown_write(stream->fd);
+        result = stream->carrier_ops ? stream->carrier_ops->write_eof(stream->carrier)
+                                     : afn__sys_shutdown_write(stream->fd);
         if (result < 0)
             fail_writing(stream, result);
     }

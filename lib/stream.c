@@ -36,11 +36,17 @@ static void drop_output(struct afn_stream *stream)
     afn__buffer_release(&stream->spill);
 }
 
-static void close_fd(struct afn_stream *stream)
+/* Gives up what carries the bytes: the descriptor, unless it was taken, or the carrier. */
+static void close_wire(struct afn_stream *stream, int error)
 {
+    const struct afn_carrier_ops *ops = stream->carrier_ops;
+
     if (stream->fd >= 0 && !stream->is_fd_taken)
         afn__sys_close(stream->fd);
     stream->fd = -1;
+    stream->carrier_ops = NULL;
+    if (ops)
+        ops->close(stream->carrier, error);
 }
 
 static void tell_closed(struct afn_stream *stream)
@@ -52,7 +58,7 @@ static void tell_closed(struct afn_stream *stream)
     drop_output(stream);
     if (stream->handler.closed)
         stream->handler.closed(stream, stream->user, stream->error);
-    close_fd(stream);
+    close_wire(stream, stream->error);
     if (stream->is_kept)
         afn_stream_unref(stream);
 }
@@ -141,21 +147,20 @@ static bool copy_handler(struct afn_stream_handler *target,
     return target->data || (target->get_buffer && target->buffer_updated);
 }
 
-int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
-                   void *user, unsigned int flags, struct afn_stream **ret_stream)
+/* A stream that nothing carries yet; its last failure is left to the caller. */
+static int make(struct afn_reactor *reactor, const struct afn_stream_handler *handler, void *user,
+                unsigned int flags, struct afn_stream **ret_stream)
 {
     struct afn_stream_handler copy;
     struct afn_stream *stream;
-    int result;
 
-    if (!reactor || fd < 0 || !ret_stream || (flags & ~AFN_STREAM_PAUSED) ||
-        !copy_handler(&copy, handler))
+    if (!reactor || !ret_stream || (flags & ~AFN_STREAM_PAUSED) || !copy_handler(&copy, handler))
         return -EINVAL;
     stream = calloc(1, sizeof(*stream));
     if (!stream)
         return -ENOMEM;
     stream->references = 1;
-    stream->fd = fd;
+    stream->fd = -1;
     stream->handler = copy;
     stream->user = user;
     stream->high = AFN__HIGH_WATER;
@@ -165,6 +170,19 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
     stream->is_secured = true;
     stream->source.run = run;
     stream->source.destroy = stream_destroy;
+    *ret_stream = stream;
+    return 0;
+}
+
+int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
+                   void *user, unsigned int flags, struct afn_stream **ret_stream)
+{
+    struct afn_stream *stream;
+    int result = fd < 0 ? -EINVAL : make(reactor, handler, user, flags, &stream);
+
+    if (result < 0)
+        return result;
+    stream->fd = fd;
     result = afn__sys_get_kind(fd, &stream->kind);
     if (result == 0)
         result = afn__sys_set_nonblocking(fd);
@@ -176,6 +194,38 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
     }
     *ret_stream = stream;
     return 0;
+}
+
+static bool is_carrier(const struct afn_carrier_ops *ops)
+{
+    return ops && ops->size >= sizeof(*ops) && ops->receive && ops->send && ops->write_eof &&
+           ops->close;
+}
+
+int afn_stream_new_over(struct afn_reactor *reactor, const struct afn_carrier_ops *ops,
+                        void *carrier, const struct afn_stream_handler *handler, void *user,
+                        unsigned int flags, struct afn_stream **ret_stream)
+{
+    struct afn_stream *stream;
+    int result = is_carrier(ops) ? make(reactor, handler, user, flags, &stream) : -EINVAL;
+
+    if (result < 0)
+        return result;
+    afn__source_add(&stream->source, reactor, -1, 0);
+    stream->carrier_ops = ops;
+    stream->carrier = carrier;
+    afn_stream_notify(stream, AFN_STREAM_READABLE);
+    *ret_stream = stream;
+    return 0;
+}
+
+void afn_stream_notify(struct afn_stream *stream, unsigned int events)
+{
+    if (stream->is_lost)
+        return;
+    stream->is_readable |= (events & AFN_STREAM_READABLE) != 0;
+    stream->is_writable |= (events & AFN_STREAM_WRITABLE) != 0 && !stream->write_error;
+    afn__source_schedule(&stream->source);
 }
 
 struct afn_stream *afn_stream_ref(struct afn_stream *stream)
@@ -193,7 +243,7 @@ struct afn_stream *afn_stream_unref(struct afn_stream *stream)
     stream->is_lost = stream->is_closing = stream->has_told_closed = true;
     afn__source_remove(&stream->source);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
-    close_fd(stream);
+    close_wire(stream, AFN_ERR_ABORTED);
     afn__source_bury(&stream->source);
     return NULL;
 }

@@ -2,6 +2,7 @@
 #ifndef AFN_STREAM_H
 #define AFN_STREAM_H
 
+#include <aiofastnet/carrier.h>
 #include <aiofastnet/stream.h>
 #include <aiofastnet/tls.h>
 
@@ -18,8 +19,10 @@
 struct afn_stream {
     struct afn__source source; /* first */
     unsigned int references;
-    int fd; /* the source forgets its own when it is removed */
+    int fd; /* the source forgets its own when it is removed; -1 on a carrier */
     enum afn__fd_kind kind;
+    const struct afn_carrier_ops *carrier_ops; /* NULL on a socket */
+    void *carrier;
     struct afn_stream_handler handler;
     void *user;
 

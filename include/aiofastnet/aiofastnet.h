@@ -2,6 +2,7 @@
 #ifndef AIOFASTNET_AIOFASTNET_H
 #define AIOFASTNET_AIOFASTNET_H
 
+#include <aiofastnet/carrier.h>
 #include <aiofastnet/connect.h>
 #include <aiofastnet/error.h>
 #include <aiofastnet/listener.h>
