@@ -13,7 +13,7 @@ from asyncio import (
 from collections.abc import Awaitable, Callable, Sequence
 from os import PathLike
 from socket import socket
-from ssl import SSLContext
+from ssl import SSLContext, SSLSession
 from typing import IO, Any, Optional, TypedDict, TypeVar, Union, overload
 
 from typing_extensions import Literal, TypeAlias
@@ -93,6 +93,7 @@ if sys.version_info >= (3, 12):
         happy_eyeballs_delay: Optional[float] = ...,
         interleave: Optional[int] = ...,
         all_errors: bool = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
 
 elif sys.version_info >= (3, 11):
@@ -113,6 +114,7 @@ elif sys.version_info >= (3, 11):
         ssl_shutdown_timeout: Optional[float] = ...,
         happy_eyeballs_delay: Optional[float] = ...,
         interleave: Optional[int] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
 
 else:
@@ -132,6 +134,7 @@ else:
         ssl_handshake_timeout: Optional[float] = ...,
         happy_eyeballs_delay: Optional[float] = ...,
         interleave: Optional[int] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
 
 if sys.version_info >= (3, 13):
@@ -238,6 +241,7 @@ if sys.version_info >= (3, 11):
         server_hostname: Optional[str] = ...,
         ssl_handshake_timeout: Optional[float] = ...,
         ssl_shutdown_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
     async def connect_accepted_socket(
         loop: AbstractEventLoop,
@@ -258,6 +262,7 @@ if sys.version_info >= (3, 11):
         server_hostname: Optional[str] = ...,
         ssl_handshake_timeout: Optional[float] = ...,
         ssl_shutdown_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> Transport: ...
 
 else:
@@ -270,6 +275,7 @@ else:
         sock: Optional[socket] = ...,
         server_hostname: Optional[str] = ...,
         ssl_handshake_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
     async def connect_accepted_socket(
         loop: AbstractEventLoop,
@@ -288,6 +294,7 @@ else:
         server_side: bool = ...,
         server_hostname: Optional[str] = ...,
         ssl_handshake_timeout: Optional[float] = ...,
+        ssl_session: Optional[SSLSession] = ...,
     ) -> Transport: ...
 
 async def sendfile(

@@ -17,7 +17,7 @@ from asyncio import base_events, selector_events, sslproto
 
 from . import _core
 from ._sendfile import send_by_reading
-from ._upgrade import get_received, move_reader, move_writer
+from ._upgrade import can_carry, get_received, move_reader, move_writer
 
 _Stock = asyncio.SelectorEventLoop
 
@@ -38,6 +38,23 @@ class Server(base_events.Server):
 
     def get_loop(self):
         return self._loop.loop
+
+
+class _Resuming:
+    """What stands for an SSLContext, and a session to resume, on its way through asyncio's code."""
+
+    def __init__(self, sslcontext, session):
+        self.sslcontext = None if isinstance(sslcontext, bool) else sslcontext
+        self.session = session
+
+
+def _resume(keywords, session):
+    """Take the session into the keywords of a connect."""
+    if session is None:
+        return keywords
+    if not keywords.get("ssl"):
+        raise ValueError("ssl_session is only meaningful with ssl")
+    return {**keywords, "ssl": _Resuming(keywords["ssl"], session)}
 
 
 class _TransportsByDescriptor:
@@ -193,6 +210,9 @@ class LoopAdapter(_Stock):
         context=None,
         **options,
     ):
+        if isinstance(sslcontext, _Resuming):
+            options["ssl_session"] = sslcontext.session
+            sslcontext = sslcontext.sslcontext
         try:
             self._ensure_fd_no_transport(rawsock)
             return _call(
@@ -245,6 +265,12 @@ class LoopAdapter(_Stock):
             coro = _StartingLater(coro)
         return self.loop.create_task(coro, **kwargs)
 
+    async def create_connection(self, *args, ssl_session=None, **kwargs):
+        return await super().create_connection(*args, **_resume(kwargs, ssl_session))
+
+    async def create_unix_connection(self, *args, ssl_session=None, **kwargs):
+        return await super().create_unix_connection(*args, **_resume(kwargs, ssl_session))
+
     async def create_server(self, *args, **kwargs):
         return _own(await _create_server(self, *args, **kwargs))
 
@@ -252,18 +278,14 @@ class LoopAdapter(_Stock):
         return _own(await super().create_unix_server(*args, **kwargs))
 
     async def start_tls(self, transport, protocol, sslcontext, **options):
-        """Upgrade one of our transports; others are upgraded by the loop that made them.
+        """Put TLS on a transport: in place on one of ours, over any other and over TLS.
 
         On the server side the bytes that a StreamReader already holds belong to the handshake:
         they are taken out of it.  The reader refers to the new transport from the start, a
         StreamWriter as soon as the handshake is done.
         """
-        if not isinstance(transport, _core.Transport):
-            upgrade = self.original("start_tls")
-            return await upgrade(transport, protocol, sslcontext, **options)
-        if transport.get_extra_info("sslcontext") is not None:
-            # TLS over TLS: asyncio's on top of ours.
-            return await super().start_tls(transport, protocol, sslcontext, **options)
+        if not can_carry(transport):
+            raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         return await self._start_tls(transport, protocol, sslcontext, **options)
 
     async def _start_tls(
@@ -276,6 +298,7 @@ class LoopAdapter(_Stock):
         server_hostname=None,
         ssl_handshake_timeout=None,
         ssl_shutdown_timeout=None,
+        ssl_session=None,
     ):
         if not isinstance(sslcontext, ssl.SSLContext):
             raise TypeError(
@@ -292,6 +315,7 @@ class LoopAdapter(_Stock):
             server_hostname=None if server_side else server_hostname or None,
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
+            ssl_session=ssl_session,
             received=received,
         )
         move_reader(protocol, transport, upgraded, received)

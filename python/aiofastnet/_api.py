@@ -11,28 +11,36 @@ import inspect
 from ._adapter import connector_of
 
 
-def _as_method(name):
-    """Show the signature of the loop's method, with the loop as first argument."""
+def _as_method(name, *more):
+    """Show the signature of the loop's method, with the loop first and more keywords."""
 
     def decorate(function):
         signature = inspect.signature(getattr(asyncio.SelectorEventLoop, name))
         _, *parameters = signature.parameters.values()
         loop = inspect.Parameter("loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        function.__signature__ = signature.replace(parameters=[loop, *parameters])
+        kind = inspect.Parameter.KEYWORD_ONLY
+        added = [inspect.Parameter(keyword, kind, default=None) for keyword in more]
+        function.__signature__ = signature.replace(parameters=[loop, *parameters, *added])
         return function
 
     return decorate
 
 
-@_as_method("create_connection")
+@_as_method("create_connection", "ssl_session")
 async def create_connection(loop, *args, **kwargs):
-    """Connect over TCP, as loop.create_connection(); return (transport, protocol)."""
+    """Connect over TCP, as loop.create_connection(); return (transport, protocol).
+
+    With ssl_session, an ssl.SSLSession, the client tries to resume that TLS session.
+    """
     return await connector_of(loop).create_connection(*args, **kwargs)
 
 
-@_as_method("create_unix_connection")
+@_as_method("create_unix_connection", "ssl_session")
 async def create_unix_connection(loop, *args, **kwargs):
-    """Connect to a Unix socket, as loop.create_unix_connection(); return (transport, protocol)."""
+    """Connect to a Unix socket, as loop.create_unix_connection(); return (transport, protocol).
+
+    With ssl_session, an ssl.SSLSession, the client tries to resume that TLS session.
+    """
     return await connector_of(loop).create_unix_connection(*args, **kwargs)
 
 
@@ -54,9 +62,12 @@ async def create_unix_server(loop, *args, **kwargs):
     return await connector_of(loop).create_unix_server(*args, **kwargs)
 
 
-@_as_method("start_tls")
+@_as_method("start_tls", "ssl_session")
 async def start_tls(loop, *args, **kwargs):
-    """Upgrade a transport to TLS, as loop.start_tls(); return the new transport."""
+    """Upgrade a transport to TLS, as loop.start_tls(); return the new transport.
+
+    With ssl_session, an ssl.SSLSession, the client tries to resume that TLS session.
+    """
     return await connector_of(loop).start_tls(*args, **kwargs)
 
 

@@ -10,7 +10,7 @@ from asyncio import base_events, selector_events
 from ._adapter import HOSTED, adapter_of
 
 # Where the methods of a loop that shares asyncio's connection logic meet the transports; and
-# create_connection(), which the adapter makes safe against eager tasks.
+# the connects, which the adapter makes safe against eager tasks and able to resume a session.
 _SEAMS = (
     "_create_connection_transport",
     "_make_socket_transport",
@@ -18,6 +18,7 @@ _SEAMS = (
     "_start_serving",
     "_stop_serving",
     "create_connection",
+    "create_unix_connection",
     "sendfile",
     "start_tls",
 )
@@ -39,9 +40,10 @@ def patch_loop(loop=None):
     methods = dict(_ON_OTHERS)
     if isinstance(loop, selector_events.BaseSelectorEventLoop):
         methods = dict(_ON_ASYNCIO)
-        if type(loop).create_connection is not base_events.BaseEventLoop.create_connection:
-            # A subclass that does something more there gets our transports by the seams.
-            del methods["create_connection"]
+        for name in ("create_connection", "create_unix_connection"):
+            if getattr(type(loop), name) is not getattr(asyncio.SelectorEventLoop, name):
+                # A subclass that does something more there gets our transports by the seams.
+                del methods[name]
     adapter.originals.update((name, getattr(loop, name)) for name in methods)
     for name, function in methods.items():
         # A bound method in the instance compares, binds and is inspected as the class's would.

@@ -4,6 +4,22 @@
 import asyncio
 
 
+def can_carry(transport):
+    """Can TLS go over this transport?  asyncio's own say so, of others their methods do."""
+    compatible = getattr(transport, "_start_tls_compatible", None)
+    if compatible is not None:
+        return compatible
+    kind = type(transport)
+    for base, name in (
+        (asyncio.WriteTransport, "write"),
+        (asyncio.ReadTransport, "resume_reading"),
+        (asyncio.BaseTransport, "set_protocol"),
+    ):
+        if getattr(kind, name, getattr(base, name)) is getattr(base, name):
+            return False
+    return True
+
+
 def _reader_of(protocol):
     if isinstance(protocol, asyncio.StreamReaderProtocol):
         return protocol._stream_reader

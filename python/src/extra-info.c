@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "carrier.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -136,16 +137,23 @@ static bool is_name(PyObject *name, const char *text)
 static PyObject *compute(TransportObject *self, PyObject *name)
 {
     TransportObject *active = transport_resolve(self);
+    bool is_known = false;
+    PyObject *value;
 
     if (!PyUnicode_Check(name))
         return NULL;
+    value = self->tls != NULL ? tls_get_extra_info(self, name, &is_known) : NULL;
+    if (is_known)
+        return value;
+    if (active->carrier != NULL)
+        return carrier_get_extra_info(active, name);
     if (is_name(name, "peername"))
         return get_address(active, &active->peername, sockaddr_fetch_peer, "getpeername");
     if (is_name(name, "sockname"))
         return get_address(active, &active->sockname, sockaddr_fetch_own, "getsockname");
     if (is_name(name, "socket"))
         return get_transport_socket(active);
-    return self->tls != NULL ? tls_get_extra_info(self, name) : NULL;
+    return NULL;
 }
 
 PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,

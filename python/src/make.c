@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
+#include "carrier.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -162,24 +163,28 @@ PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObje
     return (PyObject *)transport;
 }
 
-/* The transport that is to be upgraded, if it can be. */
+/*
+ * The transport whose stream can be upgraded in place.  NULL when there is none, without an
+ * exception if the new transport can go over the given one.
+ */
 static TransportObject *check_upgrade(ReactorObject *self, PyObject *transport)
 {
     TransportObject *old = (TransportObject *)transport;
 
-    if (!PyObject_TypeCheck(transport, self->state->transport_type)) {
-        PyErr_Format(PyExc_TypeError, "transport %R is not supported by start_tls()", transport);
+    if (!PyObject_TypeCheck(transport, self->state->transport_type))
         return NULL;
-    }
-    if (old->tls != NULL || transport_resolve(old)->tls != NULL) {
-        PyErr_Format(PyExc_TypeError, "transport %R is not supported by start_tls(): it has TLS",
-                     transport);
-        return NULL;
-    }
     if (old->reactor != self) {
         PyErr_SetString(PyExc_RuntimeError, "the transport belongs to another event loop");
         return NULL;
     }
+    if (old->tls == NULL && transport_resolve(old)->tls != NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "transport %R is not supported by start_tls(): it was upgraded before",
+                     transport);
+        return NULL;
+    }
+    if (old->tls != NULL)
+        return NULL;
     old = transport_resolve(old);
     if (old->stream == NULL || old->closing) {
         PyErr_Format(PyExc_ConnectionResetError, "cannot start TLS: %R is closed", transport);
@@ -204,6 +209,23 @@ static int upgrade(TransportObject *transport, TransportObject *old, const Py_bu
     /* Whatever was asked of the old one, the new one reads, as asyncio's does. */
     afn_stream_resume_reading(transport->stream);
     return 0;
+}
+
+/* TLS on a transport that is somebody else's, or has TLS already. */
+static int stack(TransportObject *transport, PyObject *lower, const Py_buffer *received)
+{
+    PyObject *result = PyObject_CallMethod(lower, "is_closing", NULL);
+    int is_closing = result == NULL ? -1 : PyObject_IsTrue(result);
+
+    Py_XDECREF(result);
+    if (is_closing > 0)
+        PyErr_Format(PyExc_ConnectionResetError, "cannot start TLS: %R is closed", lower);
+    if (is_closing != 0 || carrier_open(transport, lower) < 0)
+        return -1;
+    transport->made = true;
+    if (tls_start(transport, transport->stream, received->buf, (size_t)received->len) < 0)
+        return -1;
+    return carrier_attach(transport);
 }
 
 PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywords)
@@ -236,10 +258,12 @@ PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywo
         return NULL;
     request.server_side = server_side;
     old = reactor_check_thread(self) < 0 ? NULL : check_upgrade(self, transport);
-    if (old != NULL)
+    if (!PyErr_Occurred())
         upgraded = new_transport(self, protocol);
     if (upgraded != NULL)
-        succeeded = tls_prepare(upgraded, &request) == 0 && upgrade(upgraded, old, &received) == 0;
+        succeeded = tls_prepare(upgraded, &request) == 0 &&
+                    (old != NULL ? upgrade(upgraded, old, &received)
+                                 : stack(upgraded, transport, &received)) == 0;
     PyBuffer_Release(&received);
     if (upgraded == NULL)
         return NULL;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "module.h"
 
+#include "carrier.h"
 #include "imports.h"
 #include "reactor.h"
 #include "tls-capture.h"
@@ -68,6 +69,14 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+PyObject *module_refuse_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+    (void)args;
+    (void)keywords;
+    PyErr_Format(PyExc_TypeError, "cannot create '%.100s' instances", type->tp_name);
+    return NULL;
+}
+
 static int intern_names(struct module_names *names)
 {
 #define MODULE_NAME_INTERN(name)                                                                   \
@@ -91,7 +100,8 @@ static int module_exec(PyObject *module)
     state->transport_type = transport_make_type(module, state);
     if (state->transport_type == NULL || PyModule_AddType(module, state->transport_type) < 0)
         return -1;
-    return 0;
+    state->carrier_type = carrier_make_type(module);
+    return state->carrier_type == NULL ? -1 : 0;
 }
 
 /* The structs of names and imports hold nothing but references. */
@@ -111,6 +121,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 
     Py_VISIT(state->reactor_type);
     Py_VISIT(state->transport_type);
+    Py_VISIT(state->carrier_type);
     for (size_t part = 0; part < 2; part++) {
         size_t count;
         PyObject **references = state_get_references(state, part, &count);
@@ -127,6 +138,7 @@ static int module_clear(PyObject *module)
 
     Py_CLEAR(state->reactor_type);
     Py_CLEAR(state->transport_type);
+    Py_CLEAR(state->carrier_type);
     for (size_t part = 0; part < 2; part++) {
         size_t count;
         PyObject **references = state_get_references(state, part, &count);

@@ -69,11 +69,15 @@ struct module_imports {
 struct module_state {
     PyTypeObject *reactor_type;
     PyTypeObject *transport_type;
+    PyTypeObject *carrier_type;
     struct module_names names;
     struct module_imports imports;
     size_t tls_high_water;        /* asyncio's default high-water mark of a TLS transport */
     bool server_counts_by_object; /* asyncio.Server._attach() takes the transport */
     atomic_bool force_python_engine;
 };
+
+/* The tp_new of types whose objects only this module makes. */
+PyObject *module_refuse_new(PyTypeObject *type, PyObject *args, PyObject *keywords);
 
 #endif

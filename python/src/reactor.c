@@ -62,9 +62,9 @@ int reactor_add(ReactorObject *self, TransportObject *transport)
     int r = 0;
 
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (slot >= self->by_fd_length)
+    if (transport->fd >= 0 && slot >= self->by_fd_length)
         r = grow_table(self, slot + 1);
-    if (r == 0)
+    if (transport->fd >= 0 && r == 0)
         self->by_fd[slot] = transport;
     Py_END_CRITICAL_SECTION();
     if (r < 0)

@@ -341,7 +341,7 @@ bool tls_get_reason(TransportObject *transport, int error, PyObject **ret_reason
 }
 
 /* Not asked of the SSL, which is busy in the thread of the loop. */
-PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name)
+PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name, bool *ret_known)
 {
     struct transport_tls *tls = transport->tls;
     const struct {
@@ -354,9 +354,11 @@ PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name)
     };
     PyObject *result = NULL;
 
+    *ret_known = false;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (PyUnicode_CompareWithASCIIString(name, known[i].name) != 0)
             continue;
+        *ret_known = true;
         Py_BEGIN_CRITICAL_SECTION(transport);
         if (tls->secured || known[i].place == &tls->context)
             result = Py_XNewRef(*known[i].place);

@@ -59,8 +59,8 @@ void tls_handshake_failed(TransportObject *transport, PyObject *exception);
  */
 bool tls_get_reason(TransportObject *transport, int error, PyObject **ret_reason);
 
-/* A new reference; NULL, perhaps without an exception, when there is none. */
-PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name);
+/* A new reference; NULL when there is none.  *ret_known: is it a name of TLS at all? */
+PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name, bool *ret_known);
 
 int tls_traverse(TransportObject *transport, visitproc visit, void *arg);
 void tls_clear(TransportObject *transport);

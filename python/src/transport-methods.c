@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
+#include "carrier.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -180,6 +181,7 @@ static PyObject *method_start(TransportObject *self, PyObject *waiter)
 static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *unused)
 {
     size_t size = 0;
+    Py_ssize_t below = 0;
 
     (void)unused;
     self = transport_resolve(self);
@@ -187,7 +189,9 @@ static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *u
     if (self->stream != NULL)
         size = afn_stream_get_write_buffer_size(self->stream);
     Py_END_CRITICAL_SECTION();
-    return PyLong_FromSize_t(size);
+    if (self->carrier != NULL)
+        below = carrier_get_write_buffer_size(self);
+    return below < 0 ? NULL : PyLong_FromSize_t(size + (size_t)below);
 }
 
 static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject *unused)
@@ -335,6 +339,8 @@ PyObject *transport_repr(TransportObject *self)
                 (active->holding_back && !active->reading_paused);
     }
     Py_END_CRITICAL_SECTION();
+    if (active->carrier != NULL)
+        return carrier_repr(active, state, size);
     if (!is_open)
         return PyUnicode_FromFormat("<Transport%s fd=%d%s>", state, active->shown_fd, kind);
     return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>", state,

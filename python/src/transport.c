@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include "callbacks.h"
+#include "carrier.h"
 #include "tls.h"
 
 #include <aiofastnet/error.h>
@@ -199,14 +200,14 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
         on_eof(stream, self);
     Py_XSETREF(self->exception, get_reason(self, error));
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->sockname.state == SOCKADDR_UNKNOWN)
+    if (self->sockname.state == SOCKADDR_UNKNOWN && self->fd >= 0)
         sockaddr_fetch_own(&self->sockname, self->fd);
     Py_END_CRITICAL_SECTION();
     if (self->stream == stream) {
         self->owns_fd = afn_stream_take_fd(stream) >= 0;
         afn_stream_unref(take_stream(self));
         self->lost = true;
-        if (!self->starting)
+        if (!self->starting && carrier_is_lost(self))
             transport_finish(self);
     }
     Py_DECREF(self);
@@ -263,19 +264,17 @@ TransportObject *transport_new(ReactorObject *reactor, PyObject *context)
     return self;
 }
 
-int transport_open(TransportObject *self, int fd, unsigned int flags)
+static int check_open(TransportObject *self)
 {
-    struct afn_stream *stream;
-    int r;
+    if (self->reactor->reactor != NULL)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+    return -1;
+}
 
-    if (self->reactor->reactor == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-        return -1;
-    }
-    self->fd = self->shown_fd = fd;
-    if (reactor_add(self->reactor, self) < 0)
-        return -1;
-    r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self, flags, &stream);
+/* The transport is in the reactor; the library has made its stream, or says why not. */
+static int begin(TransportObject *self, struct afn_stream *stream, int r)
+{
     if (r < 0) {
         reactor_remove(self->reactor, self);
         self->fd = -1;
@@ -285,6 +284,32 @@ int transport_open(TransportObject *self, int fd, unsigned int flags)
     self->stream = stream;
     self->finished = false;
     return 0;
+}
+
+int transport_open(TransportObject *self, int fd, unsigned int flags)
+{
+    struct afn_stream *stream = NULL;
+    int r;
+
+    if (check_open(self) < 0)
+        return -1;
+    self->fd = self->shown_fd = fd;
+    if (reactor_add(self->reactor, self) < 0)
+        return -1;
+    r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self, flags, &stream);
+    return begin(self, stream, r);
+}
+
+int transport_open_over(TransportObject *self, const struct afn_carrier_ops *ops, void *carrier)
+{
+    struct afn_stream *stream = NULL;
+    int r;
+
+    if (check_open(self) < 0 || reactor_add(self->reactor, self) < 0)
+        return -1;
+    r = afn_stream_new_over(self->reactor->reactor, ops, carrier, get_handler(self), self, 0,
+                            &stream);
+    return begin(self, stream, r);
 }
 
 /* The socket object or NULL; the descriptor is no longer this transport's, in any thread's eyes. */
@@ -475,6 +500,7 @@ void transport_finish(TransportObject *self)
     self->finished = true;
     /* The table must not show it once the number may be somebody else's. */
     reactor_remove(reactor, self);
+    carrier_detach(self);
     close_socket(self);
     clear_references(self);
     detach_server(self);
@@ -495,6 +521,7 @@ void transport_finish(TransportObject *self)
 void transport_drop(TransportObject *self)
 {
     transport_release_lent(self);
+    carrier_detach(self);
     if (self->stream != NULL) {
         PyObject *sock;
 
@@ -520,14 +547,6 @@ void transport_drop(TransportObject *self)
     self->closing = true;
 }
 
-static PyObject *refuse_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
-{
-    (void)args;
-    (void)keywords;
-    PyErr_Format(PyExc_TypeError, "cannot create '%.100s' instances", type->tp_name);
-    return NULL;
-}
-
 static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
@@ -544,6 +563,7 @@ static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->lent.obj);
     Py_VISIT(self->successor);
     Py_VISIT(self->lower);
+    Py_VISIT(self->carrier);
     return tls_traverse(self, visit, arg);
 }
 
@@ -559,6 +579,7 @@ static int transport_clear(TransportObject *self)
     Py_CLEAR(self->transport_socket);
     Py_CLEAR(self->successor);
     Py_CLEAR(self->lower);
+    Py_CLEAR(self->carrier);
     return 0;
 }
 
@@ -601,7 +622,7 @@ static PyMemberDef transport_members[] = {
 
 static PyType_Slot transport_slots[] = {
     {Py_tp_doc, "A connection, with or without TLS."},
-    {Py_tp_new, refuse_new},
+    {Py_tp_new, module_refuse_new},
     {Py_tp_dealloc, transport_dealloc},
     {Py_tp_finalize, transport_finalize},
     {Py_tp_traverse, transport_traverse},

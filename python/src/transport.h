@@ -5,6 +5,7 @@
 #include "reactor.h"
 #include "sockaddr.h"
 
+#include <aiofastnet/carrier.h>
 #include <aiofastnet/stream.h>
 
 struct transport_tls;
@@ -60,6 +61,8 @@ typedef struct TransportObject {
     struct TransportObject *successor;
     struct TransportObject *lower;
 
+    PyObject *carrier; /* where another transport carries the bytes; see carrier.h */
+
     struct TransportObject *next;
     struct TransportObject **link; /* what points to this one in the reactor's list, or NULL */
     PyObject *weakrefs;
@@ -77,6 +80,9 @@ TransportObject *transport_new(ReactorObject *reactor, PyObject *context);
  * Returns: 0, or -1 with an exception.
  */
 int transport_open(TransportObject *self, int fd, unsigned int flags);
+
+/* The same on a carrier. */
+int transport_open_over(TransportObject *self, const struct afn_carrier_ops *ops, void *carrier);
 
 /* Moves the stream of one transport to another, which takes its place in the reactor. */
 int transport_take_over(TransportObject *self, TransportObject *old);

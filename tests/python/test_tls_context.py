@@ -359,3 +359,78 @@ def test_a_context_of_the_wrong_side_is_refused(env):
                               server_hostname="localhost")
 
     env.run(main())
+
+
+async def connect_again(env, server, context, session, **keywords):
+    """A client's SSLObject that has received something."""
+    client = Recorder()
+    await env.connect(lambda: client, server, ssl=context, ssl_session=session, **keywords)
+    client.transport.write(b"hello")
+    await client.received(5)
+    ssl_object = client.transport.get_extra_info("ssl_object")
+    client.transport.close()
+    await client.lost()
+    return ssl_object
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
+def test_a_client_resumes_a_session(env):
+    """T4: ssl_session of a connect; TLS 1.3 has a session only after the first read."""
+    async def main():
+        server = await env.start_server(echoing)
+        context = env.client_context()
+        first = await connect_again(env, server, context, None)
+        assert not first.session_reused and first.session is not None
+        second = await connect_again(env, server, context, first.session)
+        assert second.session_reused
+        third = await connect_again(env, server, context, second.session)
+        assert third.session_reused
+
+    env.run(main())
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
+def test_streams_and_start_tls_resume_a_session(env, ours):
+    """T4: open_connection(ssl_session=) and start_tls(ssl_session=)."""
+    async def main():
+        server = await env.start_server(echoing)
+        host, port = server.sockets[0].getsockname()
+        context = env.client_context()
+        first = await connect_again(env, server, context, None)
+        reader, writer = await ours.open_connection(
+            env.loop, host, port, ssl=context, server_hostname="localhost",
+            ssl_session=first.session)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        second = writer.get_extra_info("ssl_object")
+        assert second.session_reused
+        writer.close()
+        await writer.wait_closed()
+        client = Recorder()
+        await env.connect(lambda: client, server, ssl=None)
+        client.transport = await env.loop.start_tls(
+            client.transport, client, context, server_hostname="localhost",
+            ssl_session=second.session)
+        client.transport.write(b"hello")
+        assert await client.received(5) == b"hello"
+        assert client.transport.get_extra_info("ssl_object").session_reused
+
+    env.run(main())
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
+def test_a_session_that_does_not_fit_is_refused(env):
+    """T4: without TLS, of another context, or no session at all: the exception of each."""
+    async def main():
+        server = await env.start_server(echoing)
+        context = env.client_context()
+        first = await connect_again(env, server, context, None)
+        with pytest.raises(ValueError, match="ssl_session is only meaningful with ssl"):
+            await env.connect(Recorder, server, ssl=None, ssl_session=first.session)
+        with pytest.raises(ValueError):
+            await env.connect(Recorder, server, ssl=env.client_context(),
+                              ssl_session=first.session)
+        with pytest.raises(TypeError):
+            await env.connect(Recorder, server, ssl=context, ssl_session="a session")
+
+    env.run(main())
