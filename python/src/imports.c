@@ -88,13 +88,14 @@ static int load_asyncio(struct module_state *state)
         return -1;
     imports->buffered_protocol = import_name("asyncio", "BufferedProtocol");
     imports->transport_socket = import_name("asyncio.trsock", "TransportSocket");
+    imports->get_running_loop = import_name("asyncio", "_get_running_loop");
     imports->socket = import_name("socket", "socket");
     imports->logger = import_name("asyncio.log", "logger");
     imports->handshake_timeout = import_constant("SSL_HANDSHAKE_TIMEOUT", 60.0);
     imports->shutdown_timeout = import_constant("SSL_SHUTDOWN_TIMEOUT", 30.0);
     if (imports->buffered_protocol == NULL || imports->transport_socket == NULL ||
-        imports->socket == NULL || imports->logger == NULL || imports->handshake_timeout == NULL ||
-        imports->shutdown_timeout == NULL)
+        imports->get_running_loop == NULL || imports->socket == NULL || imports->logger == NULL ||
+        imports->handshake_timeout == NULL || imports->shutdown_timeout == NULL)
         return -1;
 
     mode = import_name("asyncio.constants", "_SendfileMode");

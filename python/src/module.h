@@ -48,6 +48,7 @@ struct module_imports {
     PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
     PyObject *transport;         /* asyncio.Transport */
     PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
+    PyObject *get_running_loop;  /* asyncio._get_running_loop, which raises nothing */
     PyObject *socket;            /* socket.socket */
     PyObject *logger;            /* asyncio.log.logger */
     PyObject *sendfile_mode;     /* asyncio.constants._SendfileMode.FALLBACK */

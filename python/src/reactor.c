@@ -12,23 +12,37 @@
 
 static void own(ReactorObject *self)
 {
+    if (reactor_is_mine(self))
+        return;
     atomic_store_explicit(&self->owner, PyThread_get_thread_ident(), memory_order_relaxed);
+    /* Without the GIL only the thread that made an object may resize it. */
+    Py_CLEAR(self->incoming);
+}
+
+/* Does the loop run in this thread, or in none?  1, 0 or -1 with an exception. */
+static int is_loop_free(ReactorObject *self)
+{
+    PyObject *answer = PyObject_CallNoArgs(self->state->imports.get_running_loop);
+    int result;
+
+    if (answer == NULL)
+        return -1;
+    Py_DECREF(answer);
+    if (answer == self->loop)
+        return 1;
+    answer = PyObject_CallMethodNoArgs(self->loop, self->state->names.is_running);
+    result = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    return result < 0 ? -1 : !result;
 }
 
 int reactor_adopt_thread(ReactorObject *self)
 {
-    PyObject *running = NULL;
-    int is_running = 1;
+    int is_free = self->loop == NULL ? 0 : is_loop_free(self);
 
-    if (self->loop != NULL)
-        running = PyObject_CallMethodNoArgs(self->loop, self->state->names.is_running);
-    if (running != NULL) {
-        is_running = PyObject_IsTrue(running);
-        Py_DECREF(running);
-    }
-    if (is_running < 0 || PyErr_Occurred())
+    if (is_free < 0)
         return -1;
-    if (is_running || self->dispatching) {
+    if (!is_free || self->dispatching) {
         PyErr_SetString(PyExc_RuntimeError, "Non-thread-safe operation: this transport belongs to "
                                             "an event loop that runs in another thread");
         return -1;

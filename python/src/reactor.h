@@ -34,8 +34,8 @@ typedef struct ReactorObject {
 PyTypeObject *reactor_make_type(PyObject *module);
 
 /*
- * May the calling thread change this reactor and its transports?  A loop that is not running
- * belongs to whoever uses it.
+ * May the calling thread change this reactor and its transports?  It may if the loop runs in it; a
+ * loop that is not running belongs to whoever uses it.
  *
  * Returns: 0, or -1 with RuntimeError.
  */

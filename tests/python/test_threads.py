@@ -170,6 +170,26 @@ def test_loops_begin_and_end_in_several_threads_at_once(env):
     assert open_fds() == before
 
 
+def test_loop_goes_on_in_another_thread(env):
+    """T35: it belongs to the thread that runs it, with all that the one before has left in it."""
+    async def talk():
+        for size in (200000, 200000, 1):
+            await exchange(sender, b"x" * size)
+
+    before = open_fds()
+    context = env.client_context()
+    with env._engine(), serving(env) as address:
+        loop = make_loop(env.implementation)
+        sender = start(loop.run_until_complete, connect(loop, env, address, context)).result()
+        for _ in range(3):
+            start(loop.run_until_complete, talk()).result()
+        start(loop.run_until_complete, close(sender)).result()
+        loop.close()
+    live.clear()
+    gc.collect()
+    assert open_fds() == before
+
+
 def look(transport, known):
     """Ask all that may be asked from any thread, whatever the transport does meanwhile."""
     assert type(transport.is_closing()) is bool
