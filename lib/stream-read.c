@@ -39,6 +39,7 @@ static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
     if (count > 0) {
         if (is_drained && !stream->has_hint)
             stream->is_readable = false;
+        stream->stats.wire_bytes_received += (uint64_t)count;
         return (size_t)count;
     }
     stream->is_readable = false;

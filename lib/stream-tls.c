@@ -200,6 +200,16 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
     return result;
 }
 
+void afn__stream_count_records(const struct afn_stream *stream, struct afn_stream_stats *stats)
+{
+    const struct afn_tls *tls = stream->engine_user;
+
+    if (stream->engine != &afn__tls_engine)
+        return;
+    stats->records_received = tls->received.count;
+    stats->records_sent = tls->sent.count;
+}
+
 SSL *afn_stream_get_ssl(const struct afn_stream *stream)
 {
     if (stream->engine != &afn__tls_engine)

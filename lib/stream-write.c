@@ -61,8 +61,10 @@ static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, s
     stream->stats.send_calls++;
     sent = stream->carrier_ops ? send_carried(stream, parts, count)
                                : afn__sys_send(stream->fd, parts, count);
-    if (sent >= 0)
+    if (sent >= 0) {
+        stream->stats.wire_bytes_sent += (uint64_t)sent;
         return (size_t)sent;
+    }
     if (sent == -EAGAIN)
         watch_out(stream);
     else

@@ -342,8 +342,12 @@ int afn_stream_take_fd(struct afn_stream *stream)
 int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stats *ret_stats,
                          size_t size)
 {
-    if (!ret_stats || !size || size > sizeof(*ret_stats))
+    struct afn_stream_stats stats = stream->stats;
+
+    if (!ret_stats || !size)
         return -EINVAL;
-    memcpy(ret_stats, &stream->stats, size);
+    afn__stream_count_records(stream, &stats);
+    memset(ret_stats, 0, size);
+    memcpy(ret_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));
     return 0;
 }

@@ -119,6 +119,9 @@ void afn__stream_handshake(struct afn_stream *stream);
 /* Says goodbye once everything is flushed, and loses the stream when that is done. */
 void afn__stream_shutdown_engine(struct afn_stream *stream);
 
+/* Fills in what only OpenSSL's engine knows. */
+void afn__stream_count_records(const struct afn_stream *stream, struct afn_stream_stats *stats);
+
 /* Starts the time limit of a close. */
 void afn__stream_limit_shutdown(struct afn_stream *stream);
 

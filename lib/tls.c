@@ -13,6 +13,7 @@ static int put(void *user, const void *data, size_t length)
     struct afn_tls *tls = user;
     struct afn__shared_window *shared = tls->shared;
 
+    afn__records_pass(&tls->sent, data, length);
     /* Once in made, always in made until it is drained, or the order would be lost. */
     if (shared && !tls->made.length && (!shared->owner || shared->owner == tls)) {
         int result = afn__buffer_append(&shared->buffer, data, length);
@@ -219,6 +220,7 @@ static int tls_feed(void *user, const void *data, size_t length)
     struct afn_tls *tls = user;
     int result;
 
+    afn__records_pass(&tls->received, data, length);
     if (!tls->window.length) {
         afn__buffer_release(&tls->kept);
         tls->window.data = data;

@@ -6,6 +6,7 @@
 
 #include "buffer.h"
 #include "reactor.h"
+#include "records.h"
 #include "window-bio.h"
 
 #include <openssl/ssl.h>
@@ -22,6 +23,7 @@ struct afn_tls {
     struct afn__buffer kept;
     struct afn__buffer made;
     struct afn__shared_window *shared;
+    struct afn__records received, sent;
     unsigned long error; /* the first one that OpenSSL reported */
     bool has_failed;
     bool has_sent_shutdown;

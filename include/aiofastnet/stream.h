@@ -208,19 +208,28 @@ int afn_stream_get_fd(const struct afn_stream *stream);
  */
 int afn_stream_take_fd(struct afn_stream *stream);
 
-/* Counters of a stream, since it was made. */
+/*
+ * Counters of a stream, since it was made.  The application's bytes are those that were delivered,
+ * and those that the kernel has or that are encrypted; the wire's are those that the kernel gave and
+ * took.  Without TLS the two are the same.  New members will be added at the end only.
+ */
 struct afn_stream_stats {
-    uint64_t bytes_received;   /* of the application */
-    uint64_t bytes_sent;       /* of the application, in the kernel's hands or encrypted */
-    uint64_t receive_calls;    /* system calls */
-    uint64_t send_calls;       /* system calls */
-    uint64_t high_water_hits;  /* how often the write buffer passed the high-water mark */
+    uint64_t bytes_received;      /* of the application */
+    uint64_t bytes_sent;          /* of the application */
+    uint64_t wire_bytes_received;
+    uint64_t wire_bytes_sent;
+    uint64_t receive_calls;       /* system calls that asked for bytes, vain ones included */
+    uint64_t send_calls;          /* system calls that offered bytes, vain ones included */
+    uint64_t records_received;    /* of TLS, its handshake and alerts included; 0 for other engines */
+    uint64_t records_sent;        /* the same, as encrypted */
+    uint64_t high_water_hits;     /* how often the write buffer passed the high-water mark */
 };
 
 /*
- * Reads the counters.  Set size to sizeof(struct afn_stream_stats).
+ * Reads the counters.  size is sizeof(struct afn_stream_stats), as the program was compiled: a
+ * library that knows less sets the rest to zero, one that knows more leaves it out.
  *
- * Returns: 0 or -EINVAL.
+ * Returns: 0, or -EINVAL when ret_stats is NULL or size is 0.
  * Since: 0.1.0
  */
 int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stats *ret_stats,

@@ -2,6 +2,7 @@
 /* Links: tests/support, libafncore (no libafnsys), OpenSSL, check. */
 /* TLS on a stream: the handshake and the bytes. */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,59 @@ START_TEST(tls_needs_one_receive_and_one_send_for_an_echo)
     }
     require_equal(fault_sys_count(FAULT_RECV), 10);
     require_equal(fault_sys_count(FAULT_SEND), 10);
+    close_all(&link, &world);
+}
+END_TEST
+
+/* What OpenSSL says about each header of a record: [0] read, [1] written. */
+static unsigned int headers[2];
+
+static void on_message(int is_write, int version, int type, const void *data, size_t length,
+                       SSL *ssl, void *user)
+{
+    (void)version, (void)data, (void)length, (void)ssl, (void)user;
+    if (type == SSL3_RT_HEADER)
+        headers[is_write]++;
+}
+
+static uint64_t ask_bytes_received(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+
+    require_equal(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+    return info.tcpi_bytes_received;
+}
+
+START_TEST(tls_counts_bytes_of_the_wire_and_records)
+{
+    struct world world;
+    struct link link;
+    struct bytes data = {0};
+    struct afn_stream_stats stats;
+
+    headers[0] = headers[1] = 0;
+    world_open(&world);
+    link_open(&link, &world, PAIR_TCP, NULL);
+    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    SSL_set_msg_callback(afn_stream_get_ssl(link.stream), on_message);
+    bytes_fill(&data, 100000, 1);
+    require(afn_stream_write(link.stream, data.data, data.length) >= 0);
+    peer_write(&link.peer, data.data, 50000);
+    pump_until(&world, link.peer.received.length == data.length);
+    pump_until(&world, link.recorder.data.length == 50000);
+    pump_idle(&world);
+    require_equal(afn_stream_get_stats(link.stream, &stats, sizeof stats), 0);
+    require_equal(stats.bytes_received, 50000);
+    require_equal(stats.bytes_sent, 100000);
+    require_equal(stats.wire_bytes_received, ask_bytes_received(link.fd));
+    require_equal(stats.wire_bytes_sent, ask_bytes_received(link.peer.fd));
+    require_equal(stats.records_received, headers[0]);
+    require_equal(stats.records_sent, headers[1]);
+    require(headers[0] >= 4 && headers[1] >= 7);
+    require_equal(stats.receive_calls, fault_sys_count(FAULT_RECV));
+    require_equal(stats.send_calls, fault_sys_count(FAULT_SEND));
+    bytes_free(&data);
     close_all(&link, &world);
 }
 END_TEST
@@ -594,6 +648,7 @@ int main(void)
         {tls_handshake_ends_with_secured, VARIANTS},
         {tls_echoes, VARIANTS},
         {tls_needs_one_receive_and_one_send_for_an_echo, VARIANTS},
+        {tls_counts_bytes_of_the_wire_and_records, VARIANTS},
         {tls_carries_much_both_ways_through_small_buffers, VARIANTS},
         {tls_delivers_several_records_of_one_segment_together, VARIANTS},
         {tls_fills_small_buffers_of_the_program, VARIANTS},

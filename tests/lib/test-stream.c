@@ -276,10 +276,51 @@ START_TEST(stream_counts_bytes_and_calls)
     require_equal(afn_stream_get_stats(link.stream, &stats, sizeof stats), 0);
     require_equal(stats.bytes_received, 10);
     require_equal(stats.bytes_sent, 10);
+    require_equal(stats.wire_bytes_received, 10);
+    require_equal(stats.wire_bytes_sent, 10);
+    require_equal(stats.records_received, 0);
+    require_equal(stats.records_sent, 0);
     require_equal(stats.receive_calls, fault_sys_count(FAULT_RECV));
     require_equal(stats.send_calls, fault_sys_count(FAULT_SEND));
     require_equal(stats.high_water_hits, 0);
-    require_equal(afn_stream_get_stats(link.stream, NULL, sizeof stats), -EINVAL);
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+/* As of a program that was compiled with a header that is older, or newer, than the library. */
+START_TEST(stream_gives_as_many_counters_as_are_asked_for)
+{
+    struct world world;
+    struct link link;
+    struct {
+        struct afn_stream_stats known;
+        uint64_t unknown[2];
+        uint64_t behind;
+    } newer;
+    struct {
+        uint64_t bytes_received;
+        uint64_t behind;
+    } older = {1, 2};
+
+    world_open(&world);
+    link_open(&link, &world, PAIR_UNIX, NULL);
+    peer_write_text(&link.peer, "0123456789");
+    pump_until(&world, link.recorder.data.length == 10);
+    memset(&newer, 0xff, sizeof newer);
+    require_equal(afn_stream_get_stats(link.stream, &newer.known,
+                                       sizeof newer - sizeof newer.behind),
+                  0);
+    require_equal(newer.known.bytes_received, 10);
+    require_equal(newer.unknown[0] | newer.unknown[1], 0);
+    require(newer.behind == UINT64_MAX);
+    require_equal(afn_stream_get_stats(link.stream, (struct afn_stream_stats *)&older,
+                                       sizeof older.bytes_received),
+                  0);
+    require_equal(older.bytes_received, 10);
+    require_equal(older.behind, 2);
+    require_equal(afn_stream_get_stats(link.stream, &newer.known, 0), -EINVAL);
+    require_equal(afn_stream_get_stats(link.stream, NULL, sizeof newer.known), -EINVAL);
     link_close(&link);
     world_close(&world);
 }
@@ -510,6 +551,7 @@ int main(void)
         {stream_reads_on_after_a_descriptor_was_passed_to_it, 1},
         {stream_needs_one_receive_and_one_send_for_an_echo, 1},
         {stream_counts_bytes_and_calls, PAIR_KINDS},
+        {stream_gives_as_many_counters_as_are_asked_for, 1},
         {stream_refuses_bad_arguments_and_leaves_the_descriptor, 1},
         {stream_makes_its_descriptor_non_blocking, PAIR_KINDS},
         {stream_accepts_a_handler_with_fewer_members, 1},
