@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "carrier.h"
+#include "diagnostics.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -145,6 +146,8 @@ static PyObject *compute(TransportObject *self, PyObject *name)
     value = self->tls != NULL ? tls_get_extra_info(self, name, &is_known) : NULL;
     if (is_known)
         return value;
+    if (is_name(name, "aiofastnet"))
+        return diagnostics_describe(active);
     if (active->carrier != NULL)
         return carrier_get_extra_info(active, name);
     if (is_name(name, "peername"))

@@ -185,6 +185,7 @@ static struct afn_stream *take_stream(TransportObject *self)
     Py_BEGIN_CRITICAL_SECTION(self);
     stream = self->stream;
     self->stream = NULL;
+    afn_stream_get_stats(stream, &self->stats, sizeof(self->stats));
     Py_END_CRITICAL_SECTION();
     return stream;
 }

@@ -41,6 +41,8 @@ typedef struct TransportObject {
     bool owns_fd;         /* fd is to be closed here: no stream has it any more */
     bool detached_server; /* or there never was one */
 
+    struct afn_stream_stats stats; /* of the stream, once it is gone */
+
     int fd;       /* -1 once closed */
     int shown_fd; /* what it was, for those who read logs */
     int family, type, proto;
