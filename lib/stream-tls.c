@@ -73,10 +73,12 @@ void afn__stream_handshake(struct afn_stream *stream)
 
 void afn__stream_shutdown_engine(struct afn_stream *stream)
 {
-    int result;
+    int result = 0;
 
     stream->has_said_goodbye = true;
-    result = stream->engine->shutdown(stream->engine_user);
+    /* A peer that left TLS without a word may take for clear text what still comes. */
+    if (stream->end != AFN_ERR_TRUNCATED)
+        result = stream->engine->shutdown(stream->engine_user);
     afn__stream_drain_engine(stream);
     if (stream->is_lost)
         return;

@@ -232,6 +232,27 @@ def test_a_half_close_without_close_notify_ends_the_stream(env):
 
 
 @tls_only
+def test_a_half_close_without_close_notify_is_not_answered(env):
+    """T58: the peer left TLS, and would take a close_notify for data in the clear."""
+    async def main():
+        receiver = Recorder(data=pause)
+        transport, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"first")
+        await receiver.received(5)
+        transport.write(b"answer")      # and the session tickets with it
+        await env.thread(peer.read_exactly, 6)
+        await env.thread(peer.send, b"last")
+        await env.thread(peer.shutdown_write)
+        receiver.hooks.clear()
+        transport.resume_reading()
+        assert await env.thread(peer.read_wire) == b""
+        await receiver.lost()
+        assert receiver.data == b"firstlast"
+
+    env.run(main())
+
+
+@tls_only
 def test_eof_while_reading_is_paused_waits_for_resume(env):
     """T19, T58: data and the end arrive while paused: nothing comes before resume_reading."""
     async def main():
