@@ -249,7 +249,7 @@ int callbacks_connection_made(TransportObject *transport)
     return 0;
 }
 
-/* In the context of whoever closed it, as asyncio calls it from the loop's queue. */
+/* From the loop's queue asyncio calls it in the context of whoever closed; since 3.15 it does not. */
 void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
 {
     PyObject *method =

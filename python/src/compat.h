@@ -66,6 +66,9 @@ static inline void compat_raise_exception(PyObject *exception)
 #endif
 }
 
+/* Where connection_lost() runs: in the context of whoever closed, or in that of the connection. */
+#define COMPAT_LOST_WHERE_CLOSED (PY_VERSION_HEX < 0x030F0000)
+
 /*
  * Without the GIL a lock of the object keeps other threads out, in sections that call no Python.
  */

@@ -426,9 +426,11 @@ int transport_note_closing(TransportObject *self)
 {
     if (self->closing)
         return 0;
-    self->closing_context = PyContext_CopyCurrent();
-    if (self->closing_context == NULL)
-        return -1;
+    if (COMPAT_LOST_WHERE_CLOSED) {
+        self->closing_context = PyContext_CopyCurrent();
+        if (self->closing_context == NULL)
+            return -1;
+    }
     self->closing = true;
     return 0;
 }

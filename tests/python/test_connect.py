@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from support.env import address_of
-from support.marks import inet_only, tcp_only, tls_only
+from support.marks import improvement, inet_only, tcp_only, tls_only
 from support.peers import RawPeer, socket_pair
 from support.protocols import Recorder, echoing, turns, until
 
@@ -59,6 +59,7 @@ def test_connect_accepted_socket_serves_a_connection(env):
     env.run(main())
 
 
+@improvement("stock leaves the socket to the collector", before=(3, 14, 10))
 def test_a_protocol_factory_that_raises_leaves_nothing(env):
     """T54: the exception comes out of create_connection; the socket goes with it."""
     async def main():
@@ -70,15 +71,11 @@ def test_a_protocol_factory_that_raises_leaves_nothing(env):
         with pytest.raises(LookupError):
             await env.connect(factory, listener.address)
         peer = await env.thread(listener.accept)
-        gc.collect()        # stock leaves it to the collector
+        gc.collect()
         await env.thread(peer.wire_end)
         peer.close()
 
-    if env.is_stock:
-        with pytest.warns(ResourceWarning):
-            env.run(main())
-    else:
-        env.run(main())
+    env.run(main())
 
 
 def test_a_cancelled_connect_calls_nothing_later(env):
