@@ -239,6 +239,7 @@ static void reactor_free(struct afn_reactor *reactor)
     free(reactor->wire);
     free(reactor->plain);
     free(reactor->record);
+    free(reactor->datagrams);
     free(reactor);
 }
 

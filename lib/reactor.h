@@ -71,6 +71,7 @@ struct afn_reactor {
     unsigned char *record; /* AFN__RECORD_SIZE: small writes become one record here */
     bool is_record_taken;  /* an engine is reading from it */
     struct afn__shared_window window;
+    unsigned char *datagrams; /* what a batch is received in; NULL before the first afn_datagram */
 };
 
 /* Makes a source known and, with fd >= 0, watches it, edge-triggered: 0 or a negative errno, which

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* accept4 */
+#define _GNU_SOURCE /* accept4, recvmmsg, sendmmsg */
 #endif
 
 #include "sys.h"
@@ -163,6 +163,75 @@ ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
     if (sent < 0)
         return errno == EWOULDBLOCK ? -EAGAIN : -errno;
     return sent;
+}
+
+/* What the kernel wants to know of a batch. */
+struct headers {
+    struct mmsghdr messages[AFN__MESSAGES];
+    struct iovec parts[AFN__MESSAGES];
+};
+
+static unsigned int fill_headers(struct headers *headers, const struct afn__message *messages,
+                                 unsigned int count)
+{
+    if (count > AFN__MESSAGES)
+        count = AFN__MESSAGES;
+    for (unsigned int i = 0; i < count; i++) {
+        headers->parts[i] = (struct iovec){messages[i].data, messages[i].length};
+        headers->messages[i].msg_hdr = (struct msghdr){
+            .msg_name = messages[i].address,
+            .msg_namelen = messages[i].address_length,
+            .msg_iov = &headers->parts[i],
+            .msg_iovlen = 1,
+        };
+    }
+    return count;
+}
+
+int afn__sys_recv_messages(int fd, struct afn__message *messages, unsigned int count)
+{
+    struct headers headers;
+    int received;
+
+    count = fill_headers(&headers, messages, count);
+    do
+        received = recvmmsg(fd, headers.messages, count, MSG_CMSG_CLOEXEC, NULL);
+    while (received < 0 && errno == EINTR);
+    if (received < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    for (int i = 0; i < received; i++) {
+        messages[i].length = headers.messages[i].msg_len;
+        messages[i].address_length = headers.messages[i].msg_hdr.msg_namelen;
+        messages[i].is_truncated = headers.messages[i].msg_hdr.msg_flags & MSG_TRUNC;
+    }
+    return received;
+}
+
+int afn__sys_send_messages(int fd, const struct afn__message *messages, unsigned int count)
+{
+    struct headers headers;
+    int sent;
+
+    count = fill_headers(&headers, messages, count);
+    do
+        sent = sendmmsg(fd, headers.messages, count, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return sent;
+}
+
+int afn__sys_send_to(int fd, const void *data, size_t length, const struct sockaddr *address,
+                     socklen_t address_length)
+{
+    ssize_t sent;
+
+    do
+        sent = sendto(fd, data, length, MSG_NOSIGNAL, address, address_length);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    return 0;
 }
 
 int afn__sys_shutdown_write(int fd)

@@ -45,6 +45,29 @@ ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t lengt
 ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count);
 int afn__sys_shutdown_write(int fd);
 
+/* One of several datagrams; data, length and the room for an address are the caller's. */
+struct afn__message {
+    void *data;
+    size_t length;
+    void *address; /* or NULL */
+    socklen_t address_length;
+    bool is_truncated; /* by receiving it */
+};
+
+/* The most that one call moves. */
+#define AFN__MESSAGES 32
+
+/*
+ * Receives and sends up to AFN__MESSAGES datagrams: how many, at least one, or a negative errno.  What
+ * fails after the first is told by the next call.
+ */
+int afn__sys_recv_messages(int fd, struct afn__message *messages, unsigned int count);
+int afn__sys_send_messages(int fd, const struct afn__message *messages, unsigned int count);
+
+/* Sends one datagram: 0 or a negative errno.  address may be NULL. */
+int afn__sys_send_to(int fd, const void *data, size_t length, const struct sockaddr *address,
+                     socklen_t address_length);
+
 int afn__sys_accept(int fd, struct sockaddr_storage *ret_address, socklen_t *ret_length);
 int afn__sys_socket(int family);
 int afn__sys_bind(int fd, const struct sockaddr *address, socklen_t length);

@@ -4,6 +4,7 @@
 
 #include <aiofastnet/carrier.h>
 #include <aiofastnet/connect.h>
+#include <aiofastnet/datagram.h>
 #include <aiofastnet/error.h>
 #include <aiofastnet/listener.h>
 #include <aiofastnet/reactor.h>

@@ -262,6 +262,43 @@ ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
     return result;
 }
 
+static unsigned int limit_batch(enum fault_call call, unsigned int count)
+{
+    size_t limit = limits[call];
+
+    return limit > 0 && limit < count ? (unsigned int)limit : count;
+}
+
+int afn__sys_recv_messages(int fd, struct afn__message *messages, unsigned int count)
+{
+    int error = meet(FAULT_RECV);
+    unsigned int limit = limit_batch(FAULT_RECV, count);
+
+    if (error == -EAGAIN || limit < count)
+        announce_again(fd);
+    return error < 0 ? error : real_sys_recv_messages(fd, messages, limit);
+}
+
+int afn__sys_send_messages(int fd, const struct afn__message *messages, unsigned int count)
+{
+    int error = meet(FAULT_SEND);
+
+    if (error == -EAGAIN)
+        announce_again(fd);
+    return error < 0 ? error
+                     : real_sys_send_messages(fd, messages, limit_batch(FAULT_SEND, count));
+}
+
+int afn__sys_send_to(int fd, const void *data, size_t length, const struct sockaddr *address,
+                     socklen_t address_length)
+{
+    int error = meet(FAULT_SEND);
+
+    if (error == -EAGAIN)
+        announce_again(fd);
+    return error < 0 ? error : real_sys_send_to(fd, data, length, address, address_length);
+}
+
 int afn__sys_shutdown_write(int fd)
 {
     int error = meet(FAULT_SHUTDOWN);

@@ -39,7 +39,8 @@ void fault_sys_reset(void);
 /* After skip more calls, the next times calls fail with the negative errno. */
 void fault_sys_fail(enum fault_call call, unsigned int skip, unsigned int times, int error);
 
-/* Every transfer (FAULT_RECV, FAULT_SEND) moves at most so many bytes; 0 for no limit. */
+/* Every transfer (FAULT_RECV, FAULT_SEND) moves at most so many bytes, or, in a batch, so many
+ * datagrams; 0 for no limit. */
 void fault_sys_limit(enum fault_call call, size_t length);
 
 /* How often a call was made, failed ones included. */

@@ -21,7 +21,10 @@
 #define afn__sys_get_kind real_sys_get_kind
 #define afn__sys_now real_sys_now
 #define afn__sys_recv real_sys_recv
+#define afn__sys_recv_messages real_sys_recv_messages
 #define afn__sys_send real_sys_send
+#define afn__sys_send_messages real_sys_send_messages
+#define afn__sys_send_to real_sys_send_to
 #define afn__sys_set_nonblocking real_sys_set_nonblocking
 #define afn__sys_shutdown_write real_sys_shutdown_write
 #define afn__sys_socket real_sys_socket
