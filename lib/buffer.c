@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "buffer.h"
 
+#include "glance.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdint.h>
@@ -46,7 +48,7 @@ int afn__buffer_append(struct afn__buffer *buffer, const void *data, size_t leng
     if (result < 0)
         return result;
     memcpy(afn__buffer_data(buffer) + buffer->length, data, length);
-    buffer->length += length;
+    AFN__SHOW(buffer->length, buffer->length + length);
     return 0;
 }
 
@@ -54,7 +56,7 @@ void afn__buffer_consume(struct afn__buffer *buffer, size_t length)
 {
     assert(length <= buffer->length);
     buffer->start += length;
-    buffer->length -= length;
+    AFN__SHOW(buffer->length, buffer->length - length);
     if (!buffer->length)
         afn__buffer_release(buffer);
 }
@@ -62,11 +64,13 @@ void afn__buffer_consume(struct afn__buffer *buffer, size_t length)
 void afn__buffer_reset(struct afn__buffer *buffer)
 {
     buffer->start = 0;
-    buffer->length = 0;
+    AFN__SHOW(buffer->length, 0);
 }
 
 void afn__buffer_release(struct afn__buffer *buffer)
 {
     free(buffer->memory);
-    *buffer = (struct afn__buffer){0};
+    buffer->memory = NULL;
+    buffer->capacity = 0;
+    afn__buffer_reset(buffer);
 }

@@ -11,7 +11,7 @@
 struct afn__buffer {
     unsigned char *memory;
     size_t start; /* of the bytes within memory */
-    size_t length;
+    size_t length;   /* for glances */
     size_t capacity; /* of memory */
 };
 

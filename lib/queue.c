@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "queue.h"
 
+#include "glance.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdint.h>
@@ -38,39 +40,30 @@ static struct afn__queue_item *item_new(struct afn__queue *queue, size_t memory)
     return item;
 }
 
-static void append(struct afn__queue *queue, const void *data, size_t length)
+static void append(struct afn__queue *queue, struct afn__queue_item *item, const void *data,
+                   size_t length)
 {
-    struct afn__queue_item *item = queue->last;
-
     memcpy((unsigned char *)item->data + item->length, data, length);
     item->length += length;
     item->room -= length;
-    queue->length += length;
+    AFN__SHOW(queue->length, queue->length + length);
 }
 
 int afn__queue_append_copy(struct afn__queue *queue, const void *data, size_t length)
 {
-    size_t fits = queue->last ? queue->last->room : 0;
+    struct afn__queue_item *tail = queue->last;
+    size_t fits = tail ? tail->room : 0;
     size_t rest;
 
     if (fits > length)
         fits = length;
     rest = length - fits;
-    if (rest) {
-        struct afn__queue_item *tail = queue->last;
-
-        if (!item_new(queue, rest < SHARED_SIZE ? SHARED_SIZE : rest))
-            return -ENOMEM;
-        if (fits) {
-            memcpy((unsigned char *)tail->data + tail->length, data, fits);
-            tail->length += fits;
-            tail->room -= fits;
-            queue->length += fits;
-        }
-        append(queue, (const unsigned char *)data + fits, rest);
-    } else if (fits) {
-        append(queue, data, fits);
-    }
+    if (rest && !item_new(queue, rest < SHARED_SIZE ? SHARED_SIZE : rest))
+        return -ENOMEM;
+    if (fits)
+        append(queue, tail, data, fits);
+    if (rest)
+        append(queue, queue->last, (const unsigned char *)data + fits, rest);
     return 0;
 }
 
@@ -85,7 +78,7 @@ int afn__queue_append_reference(struct afn__queue *queue, const void *data, size
     item->length = length;
     item->release = release;
     item->user = user;
-    queue->length += length;
+    AFN__SHOW(queue->length, queue->length + length);
     return 0;
 }
 
@@ -123,7 +116,7 @@ static void remove_first(struct afn__queue *queue)
     queue->first = item->next;
     if (!queue->first)
         queue->last = NULL;
-    queue->length -= item->length;
+    AFN__SHOW(queue->length, queue->length - item->length);
     if (item->release)
         item->release(item->user);
     free(item);
@@ -139,7 +132,7 @@ void afn__queue_consume(struct afn__queue *queue, size_t length)
     if (length) {
         queue->first->data += length;
         queue->first->length -= length;
-        queue->length -= length;
+        AFN__SHOW(queue->length, queue->length - length);
     }
 }
 

@@ -13,7 +13,7 @@ struct afn__queue_item;
  */
 struct afn__queue {
     struct afn__queue_item *first, *last;
-    size_t length; /* bytes */
+    size_t length; /* bytes; for glances */
 };
 
 /* Appends a copy: 0 or -ENOMEM, and then nothing was appended. */

@@ -46,11 +46,11 @@ static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
     if (count == -EAGAIN)
         stream->has_hint = false;
     else if (count < 0)
-        stream->end = (int)count;
+        AFN__SHOW(stream->end, (int)count);
     else
-        stream->end = stream->engine ? AFN_ERR_TRUNCATED : AFN__END_PROPER;
+        AFN__SHOW(stream->end, stream->engine ? AFN_ERR_TRUNCATED : AFN__END_PROPER);
     if (stream->end && stream->write_error)
-        stream->end = stream->write_error;
+        AFN__SHOW(stream->end, stream->write_error);
     return 0;
 }
 
@@ -169,7 +169,7 @@ static size_t decrypt(struct afn_stream *stream, void *buffer, size_t length)
         if (result > 0)
             done += (size_t)result;
         else if (result != -EAGAIN)
-            stream->end = result == 0 ? AFN__END_PROPER : (int)result;
+            AFN__SHOW(stream->end, result == 0 ? AFN__END_PROPER : (int)result);
         else
             break;
     }

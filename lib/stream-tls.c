@@ -136,7 +136,7 @@ static int spill_queue(struct afn_stream *stream)
         return -ENOMEM;
     afn__queue_copy(&stream->queue, afn__buffer_data(&stream->spill) + stream->spill.length,
                     length);
-    stream->spill.length += length;
+    AFN__SHOW(stream->spill.length, stream->spill.length + length);
     afn__queue_clear(&stream->queue);
     return 0;
 }

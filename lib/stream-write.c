@@ -18,7 +18,7 @@
  */
 static void fail_writing(struct afn_stream *stream, int error)
 {
-    stream->write_error = error;
+    AFN__SHOW(stream->write_error, error);
     stream->is_writable = false;
     afn__queue_clear(&stream->queue);
     afn__buffer_release(&stream->spill);
@@ -418,8 +418,8 @@ int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t l
         low = high / 4;
     if (low > high)
         return -EINVAL;
-    stream->high = high;
-    stream->low = low;
+    AFN__SHOW(stream->high, high);
+    AFN__SHOW(stream->low, low);
     check_above(stream);
     if (stream->is_above && afn_stream_get_write_buffer_size(stream) <= low)
         afn__source_schedule(&stream->source);
@@ -428,11 +428,13 @@ int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t l
 
 void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_high, size_t *ret_low)
 {
-    *ret_high = stream->high;
-    *ret_low = stream->low;
+    *ret_high = AFN__GLANCE(stream->high);
+    *ret_low = AFN__GLANCE(stream->low);
 }
 
 size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream)
 {
-    return stream->is_lost ? 0 : stream->queue.length + stream->spill.length;
+    return AFN__GLANCE(stream->is_lost)
+               ? 0
+               : AFN__GLANCE(stream->queue.length) + AFN__GLANCE(stream->spill.length);
 }

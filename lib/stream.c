@@ -113,8 +113,8 @@ void afn__stream_lose(struct afn_stream *stream, int error)
 {
     if (stream->is_lost)
         return;
-    stream->is_lost = true;
-    stream->is_closing = true;
+    AFN__SHOW(stream->is_lost, true);
+    AFN__SHOW(stream->is_closing, true);
     afn__stream_note_error(stream, error);
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
     /* What is queued is dropped by the run: an engine may be reading it at this moment. */
@@ -264,21 +264,22 @@ int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_ha
 
 void afn_stream_pause_reading(struct afn_stream *stream)
 {
-    stream->is_reading = false;
+    AFN__SHOW(stream->is_reading, false);
 }
 
 void afn_stream_resume_reading(struct afn_stream *stream)
 {
     if (stream->is_reading)
         return;
-    stream->is_reading = true;
+    AFN__SHOW(stream->is_reading, true);
     if (!stream->is_lost)
         afn__source_schedule(&stream->source);
 }
 
 bool afn_stream_is_reading(const struct afn_stream *stream)
 {
-    return stream->is_reading && !stream->is_closing && !stream->end;
+    return AFN__GLANCE(stream->is_reading) && !AFN__GLANCE(stream->is_closing) &&
+           !AFN__GLANCE(stream->end);
 }
 
 /* ---- closing ---- */
@@ -296,7 +297,7 @@ void afn__stream_begin_closing(struct afn_stream *stream)
 {
     if (stream->is_closing)
         return;
-    stream->is_closing = true;
+    AFN__SHOW(stream->is_closing, true);
     if (!stream->is_secured || stream->write_error) {
         afn__stream_lose(stream, stream->write_error);
         return;
@@ -321,7 +322,7 @@ void afn_stream_abort(struct afn_stream *stream, int error)
 
 bool afn_stream_is_closing(const struct afn_stream *stream)
 {
-    return stream->is_closing || stream->write_error;
+    return AFN__GLANCE(stream->is_closing) || AFN__GLANCE(stream->write_error);
 }
 
 int afn_stream_get_fd(const struct afn_stream *stream)

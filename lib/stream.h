@@ -7,6 +7,7 @@
 #include <aiofastnet/tls.h>
 
 #include "buffer.h"
+#include "glance.h"
 #include "queue.h"
 #include "reactor.h"
 #include "sys.h"

@@ -20,7 +20,9 @@ extern "C" {
  * afn_stream_abort() the library keeps it alive until the closed callback has returned, so that
  * "close and unref" is the ordinary way to be done with a stream.
  *
- * Threads: the reactor's.
+ * Threads: the reactor's.  While one is sure to hold a reference, any other may ask
+ * afn_stream_is_closing(), afn_stream_is_reading(), afn_stream_get_write_buffer_size() and
+ * afn_stream_get_write_limits(); what it is told may be out of date.
  */
 struct afn_stream;
 struct afn_reactor;

@@ -23,21 +23,23 @@ typedef struct TransportObject {
     PyObject *protocol;
     struct transport_tls *tls; /* NULL without TLS */
 
+    /* What other threads may ask for, and so see while it changes. */
+    atomic_bool holding_back;   /* reading begins once create_connection() has returned */
+    atomic_bool lost;           /* the stream is gone; connection_lost() may still be to come */
+    atomic_bool finished;       /* all is over; nothing to warn about any more */
+    atomic_bool closing;        /* close() or abort() was called */
+    atomic_bool reading_paused; /* by the user */
+    atomic_bool writing_paused; /* pause_writing() was called */
+
     bool buffered;        /* the protocol is an asyncio.BufferedProtocol */
     bool receives_much;   /* the last data was long: the next is received into bytes directly */
     bool starting;        /* connection_made() is waiting in the loop's queue */
-    bool holding_back;    /* reading begins once create_connection() has returned */
-    bool lost;            /* the stream is gone; connection_lost() may still be to come */
-    bool finished;        /* all is over; nothing to warn about any more */
     bool warned;          /* or it was warned about already */
     bool made;            /* connection_made() was called, so connection_lost() will be */
-    bool closing;         /* close() or abort() was called */
     bool aborting;        /* the reason of the end is settled */
     bool accepted;        /* by a listener: nobody waits for it */
     bool ended;           /* write_eof() was called */
     bool got_eof;         /* eof_received() was called */
-    bool reading_paused;  /* by the user */
-    bool writing_paused;  /* pause_writing() was called */
     bool owns_fd;         /* fd is to be closed here: no stream has it any more */
     bool detached_server; /* or there never was one */
 
@@ -60,7 +62,7 @@ typedef struct TransportObject {
 
     /* After start_tls() the stream is another transport's, and what was asked of this one is done
      * by that one; the lower one is kept because servers count it. */
-    struct TransportObject *successor;
+    struct TransportObject *_Atomic successor;
     struct TransportObject *lower;
 
     PyObject *carrier; /* where another transport carries the bytes; see carrier.h */
