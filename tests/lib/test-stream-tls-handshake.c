@@ -5,60 +5,24 @@
 #include <openssl/err.h>
 #include <sys/socket.h>
 
-#include "certificate.h"
-#include "fault-sys.h"
 #include "harness.h"
-#include "world.h"
-
-/* Variants: version and role. */
-#define VARIANTS (TLS_VERSIONS * 2)
-
-static int get_version(int variant)
-{
-    return certificate_get_version(variant % TLS_VERSIONS);
-}
-
-static int get_role(int variant)
-{
-    return variant / TLS_VERSIONS;
-}
-
-static const struct afn_tls_options limited = {
-    .size = sizeof limited,
-    .handshake_timeout = 60 * SECOND,
-    .shutdown_timeout = 30 * SECOND,
-};
-
-static void open_secure(struct link *link, struct world *world, int variant)
-{
-    world_open(world);
-    link_open(link, world, PAIR_TCP, NULL);
-    link_start_tls(link, get_version(variant), get_role(variant), &limited);
-    pump_until(world, link->recorder.counts[EVENT_SECURED] == 1 && link->peer.is_secured);
-    pump_idle(world);
-}
-
-static void close_all(struct link *link, struct world *world)
-{
-    link_close(link);
-    world_close(world);
-}
+#include "tls-link.h"
 
 START_TEST(handshake_with_garbage_tells_a_tls_error)
 {
     struct world world;
     struct link link;
-    SSL *ssl = certificate_make_ssl(get_version(_i), get_role(_i));
+    SSL *ssl = certificate_make_ssl(variant_get_version(_i), variant_is_server(_i));
 
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
-    require_equal(afn_stream_start_tls(link.stream, ssl, &limited), 0);
+    require_equal(afn_stream_start_tls(link.stream, ssl, &tls_limits), 0);
     SSL_free(ssl);
     peer_write_text(&link.peer, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(link.recorder.error, AFN_ERR_TLS);
     require_equal(link.recorder.event_count, 1);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -80,13 +44,13 @@ START_TEST(handshake_that_the_peer_refuses_tells_its_alert)
     link_open(&link, &world, PAIR_TCP, NULL);
     link.recorder.hook = note_error;
     link.recorder.hook_user = &error;
-    link_start_tls(&link, get_version(_i), 1, &limited);
+    link_start_tls(&link, variant_get_version(_i), 1, &tls_limits);
     require_equal(SSL_set1_host(link.peer.ssl, "another.example"), 1);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(link.recorder.error, AFN_ERR_TLS);
     require_equal(ERR_GET_LIB(error), ERR_LIB_SSL);
     require_equal(link.recorder.data.length, 0);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -100,13 +64,13 @@ START_TEST(handshake_with_a_peer_that_is_not_trusted_sends_the_alert)
     link_open(&link, &world, PAIR_TCP, NULL);
     link.recorder.hook = note_error;
     link.recorder.hook_user = &error;
-    link_start_tls(&link, get_version(_i), 0, &limited);
+    link_start_tls(&link, variant_get_version(_i), 0, &tls_limits);
     require_equal(SSL_set1_host(afn_stream_get_ssl(link.stream), "another.example"), 1);
     pump_until(&world, recorder_is_closed(&link.recorder) && link.peer.ssl_error != 0);
     require_story(&link.recorder, "closed(-10001)");
     require_equal(ERR_GET_REASON(error), SSL_R_CERTIFICATE_VERIFY_FAILED);
     require_equal(link.peer.ssl_error, SSL_ERROR_SSL);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -115,15 +79,13 @@ START_TEST(handshake_with_a_peer_that_leaves_is_truncated)
     struct world world;
     struct link link;
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &limited);
+    link_open_tls(&link, &world, _i, NULL, &tls_limits);
     link.peer.is_mute = true;
     pump_idle(&world);
     require(shutdown(link.peer.fd, SHUT_WR) == 0);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_story(&link.recorder, "closed(-10002)");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -132,15 +94,13 @@ START_TEST(handshake_with_a_peer_that_resets_tells_the_reset)
     struct world world;
     struct link link;
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &limited);
+    link_open_tls(&link, &world, _i, NULL, &tls_limits);
     link.peer.is_mute = true;
     pump_idle(&world);
     peer_reset(&link.peer);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_story(&link.recorder, "closed(-104)");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -150,9 +110,7 @@ START_TEST(handshake_with_a_silent_peer_ends_at_its_time_limit)
     struct world world;
     struct link link;
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &limited);
+    link_open_tls(&link, &world, _i, NULL, &tls_limits);
     link.peer.is_mute = true;
     pump_idle(&world);
     fault_sys_advance_clock(50 * SECOND);
@@ -162,7 +120,7 @@ START_TEST(handshake_with_a_silent_peer_ends_at_its_time_limit)
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(link.recorder.error, AFN_ERR_HANDSHAKE_TIMEOUT);
     require_equal(link.recorder.event_count, 1);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -171,11 +129,11 @@ START_TEST(handshake_limit_means_nothing_once_secured)
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i);
+    link_open_secured(&link, &world, _i, NULL);
     fault_sys_advance_clock(1000 * SECOND);
     pump_idle(&world);
     require_story(&link.recorder, "secured");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -185,9 +143,7 @@ START_TEST(handshake_is_given_up_by_close_abort_and_unref)
         struct world world;
         struct link link;
 
-        world_open(&world);
-        link_open(&link, &world, PAIR_TCP, NULL);
-        link_start_tls(&link, get_version(_i), get_role(_i), &limited);
+        link_open_tls(&link, &world, _i, NULL, &tls_limits);
         if (way > 0)
             pump_wait(&world);
         require(afn_stream_write(link.stream, "never sent", 10) >= 0);
@@ -204,7 +160,7 @@ START_TEST(handshake_is_given_up_by_close_abort_and_unref)
         pump_idle(&world);
         require(!sockets_is_open(link.fd));
         require_equal(link.recorder.error, way == 1 ? -ECANCELED : 0);
-        close_all(&link, &world);
+        link_close_world(&link);
     }
 }
 END_TEST
@@ -219,11 +175,9 @@ START_TEST(options_with_more_members_than_known_are_accepted)
         void *more[4];
     } newer = {.options = {.size = sizeof newer}};
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &newer.options);
-    pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1 && link.peer.is_secured);
-    close_all(&link, &world);
+    link_open_tls(&link, &world, _i, NULL, &newer.options);
+    link_await_secured(&link);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -276,13 +230,11 @@ START_TEST(handshake_hook_stands_in_for_the_handshake)
                                       .failed = note_failure,
                                       .user = &hooks};
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &options);
-    pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1 && link.peer.is_secured);
+    link_open_tls(&link, &world, _i, NULL, &options);
+    link_await_secured(&link);
     require(hooks.calls > 1);
     require_equal(hooks.failures, 0);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -296,13 +248,11 @@ START_TEST(handshake_hook_may_abort)
                                       .failed = note_failure,
                                       .user = &hooks};
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &options);
+    link_open_tls(&link, &world, _i, NULL, &options);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_story(&link.recorder, "closed(-125)");
     require_equal(hooks.calls, 1);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -314,14 +264,12 @@ START_TEST(handshake_hook_that_fails_ends_the_stream)
     struct afn_tls_options options = {
         .size = sizeof options, .do_handshake = step_handshake, .user = &hooks};
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), &options);
+    link_open_tls(&link, &world, _i, NULL, &options);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(link.recorder.event_count, 1);
     require_equal(link.recorder.error, AFN_ERR_ENGINE);
     require_equal(hooks.calls, 1);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -342,7 +290,7 @@ START_TEST(failed_hook_sees_the_error_of_openssl)
     require_equal(hooks.ssl_error, SSL_ERROR_SSL);
     require_equal(ERR_GET_REASON(hooks.error), SSL_R_CERTIFICATE_VERIFY_FAILED);
     require_equal(link.recorder.error, _i ? -ECANCELED : AFN_ERR_TLS);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -357,32 +305,32 @@ START_TEST(failed_hook_sees_an_error_after_the_handshake)
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
     link_start_tls(&link, TLS1_3_VERSION, 1, &options);
-    pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1 && link.peer.is_secured);
+    link_await_secured(&link);
     peer_write_wire(&link.peer, "\x17\x03\x03\x00\x20garbage garbage garbage garbage garbage", 44);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(hooks.failures, 1);
     require_equal(link.recorder.error, _i ? -ECANCELED : AFN_ERR_TLS);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
 int main(void)
 {
     const struct harness_case cases[] = {
-        {handshake_with_garbage_tells_a_tls_error, VARIANTS},
+        {handshake_with_garbage_tells_a_tls_error, TLS_VARIANTS},
         {handshake_that_the_peer_refuses_tells_its_alert, TLS_VERSIONS},
         {handshake_with_a_peer_that_is_not_trusted_sends_the_alert, TLS_VERSIONS},
-        {handshake_with_a_peer_that_leaves_is_truncated, VARIANTS},
-        {handshake_with_a_peer_that_resets_tells_the_reset, VARIANTS},
-        {handshake_with_a_silent_peer_ends_at_its_time_limit, VARIANTS},
-        {handshake_limit_means_nothing_once_secured, VARIANTS},
-        {handshake_is_given_up_by_close_abort_and_unref, VARIANTS},
-        {handshake_hook_stands_in_for_the_handshake, VARIANTS},
-        {handshake_hook_may_abort, VARIANTS},
-        {handshake_hook_that_fails_ends_the_stream, VARIANTS},
+        {handshake_with_a_peer_that_leaves_is_truncated, TLS_VARIANTS},
+        {handshake_with_a_peer_that_resets_tells_the_reset, TLS_VARIANTS},
+        {handshake_with_a_silent_peer_ends_at_its_time_limit, TLS_VARIANTS},
+        {handshake_limit_means_nothing_once_secured, TLS_VARIANTS},
+        {handshake_is_given_up_by_close_abort_and_unref, TLS_VARIANTS},
+        {handshake_hook_stands_in_for_the_handshake, TLS_VARIANTS},
+        {handshake_hook_may_abort, TLS_VARIANTS},
+        {handshake_hook_that_fails_ends_the_stream, TLS_VARIANTS},
         {failed_hook_sees_the_error_of_openssl, 2},
         {failed_hook_sees_an_error_after_the_handshake, 2},
-        {options_with_more_members_than_known_are_accepted, VARIANTS},
+        {options_with_more_members_than_known_are_accepted, TLS_VARIANTS},
     };
 
     return harness_main("stream-tls-handshake", cases, COUNT_OF(cases));

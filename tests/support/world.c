@@ -54,11 +54,16 @@ void link_start_tls(struct link *link, int version, int is_server,
     peer_start_tls(&link->peer, version, !is_server);
 }
 
+void link_await_secured(struct link *link)
+{
+    pump_until(link->world, link->recorder.counts[EVENT_SECURED] == 1 && link->peer.is_secured);
+    pump_idle(link->world);
+}
+
 void link_secure(struct link *link, int version, int is_server)
 {
     link_start_tls(link, version, is_server, NULL);
-    pump_until(link->world, link->recorder.counts[EVENT_SECURED] == 1 && link->peer.is_secured);
-    pump_idle(link->world);
+    link_await_secured(link);
 }
 
 void link_close(struct link *link)

@@ -43,7 +43,10 @@ void link_open(struct link *link, struct world *world, enum pair_kind kind,
 void link_start_tls(struct link *link, int version, int is_server,
                     const struct afn_tls_options *options);
 
-/* The same, without options, and turns until both ends are secured. */
+/* Turns until both ends are secured, and nothing is left to do. */
+void link_await_secured(struct link *link);
+
+/* TLS without options, and turns until both ends are secured. */
 void link_secure(struct link *link, int version, int is_server);
 
 /* Drops the reference of the test and closes the peer. */
