@@ -8,49 +8,20 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "certificate.h"
-#include "fault-sys.h"
 #include "harness.h"
-#include "world.h"
-
-/* Variants: version and role. */
-#define VARIANTS (TLS_VERSIONS * 2)
-
-static int get_version(int variant)
-{
-    return certificate_get_version(variant % TLS_VERSIONS);
-}
-
-static int get_role(int variant)
-{
-    return variant / TLS_VERSIONS;
-}
-
-static void open_secure(struct link *link, struct world *world, int variant,
-                        const struct afn_stream_handler *handler)
-{
-    world_open(world);
-    link_open(link, world, PAIR_TCP, handler);
-    link_secure(link, get_version(variant), get_role(variant));
-}
-
-static void close_all(struct link *link, struct world *world)
-{
-    link_close(link);
-    world_close(world);
-}
+#include "tls-link.h"
 
 START_TEST(tls_handshake_ends_with_secured)
 {
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i, NULL);
+    link_open_secured(&link, &world, _i, NULL);
     require_story(&link.recorder, "secured");
     require(SSL_is_init_finished(afn_stream_get_ssl(link.stream)));
-    require_equal(SSL_version(afn_stream_get_ssl(link.stream)), get_version(_i));
+    require_equal(SSL_version(afn_stream_get_ssl(link.stream)), variant_get_version(_i));
     require_equal(afn_stream_get_tls_error(link.stream), 0);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -59,13 +30,13 @@ START_TEST(tls_echoes)
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i, NULL);
+    link_open_secured(&link, &world, _i, NULL);
     link.recorder.echoes = true;
     peer_write_text(&link.peer, "hello");
     pump_until(&world, link.peer.received.length == 5);
     require_content(&link.peer.received, "hello");
     require_story(&link.recorder, "secured data(5)");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -74,7 +45,7 @@ START_TEST(tls_needs_one_receive_and_one_send_for_an_echo)
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i, NULL);
+    link_open_secured(&link, &world, _i, NULL);
     link.recorder.echoes = true;
     fault_sys_clear_counts();
     for (size_t i = 1; i <= 10; i++) {
@@ -84,7 +55,7 @@ START_TEST(tls_needs_one_receive_and_one_send_for_an_echo)
     }
     require_equal(fault_sys_count(FAULT_RECV), 10);
     require_equal(fault_sys_count(FAULT_SEND), 10);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -116,9 +87,7 @@ START_TEST(tls_counts_bytes_of_the_wire_and_records)
     struct afn_stream_stats stats;
 
     headers[0] = headers[1] = 0;
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    link_open_tls(&link, &world, _i, NULL, NULL);
     SSL_set_msg_callback(afn_stream_get_ssl(link.stream), on_message);
     bytes_fill(&data, 100000, 1);
     require(afn_stream_write(link.stream, data.data, data.length) >= 0);
@@ -137,7 +106,7 @@ START_TEST(tls_counts_bytes_of_the_wire_and_records)
     require_equal(stats.receive_calls, fault_sys_count(FAULT_RECV));
     require_equal(stats.send_calls, fault_sys_count(FAULT_SEND));
     bytes_free(&data);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -151,7 +120,7 @@ START_TEST(tls_carries_much_both_ways_through_small_buffers)
     world_open(&world);
     /* Not TCP: with windows as small as these it waits for its timers. */
     link_open(&link, &world, PAIR_UNIX, NULL);
-    link_secure(&link, get_version(_i), get_role(_i));
+    link_secure(&link, variant_get_version(_i), variant_is_server(_i));
     sockets_shrink(link.fd);
     sockets_shrink(link.peer.fd);
     bytes_fill(&up, 3000000, 30);
@@ -166,7 +135,7 @@ START_TEST(tls_carries_much_both_ways_through_small_buffers)
     require_equal(afn_stream_get_write_buffer_size(link.stream), 0);
     bytes_free(&up);
     bytes_free(&down);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -175,14 +144,14 @@ START_TEST(tls_delivers_several_records_of_one_segment_together)
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i, NULL);
+    link_open_secured(&link, &world, _i, NULL);
     link.peer.is_mute = true;
     for (int i = 0; i < 5; i++)
         peer_write_text(&link.peer, "0123456789");
     link.peer.is_mute = false;
     pump_until(&world, link.recorder.data.length == 50);
     require_equal(link.recorder.counts[EVENT_DATA], 1);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -192,7 +161,7 @@ START_TEST(tls_fills_small_buffers_of_the_program)
     struct link link;
     struct bytes sent = {0};
 
-    open_secure(&link, &world, _i, &recorder_buffered_handler);
+    link_open_secured(&link, &world, _i, &recorder_buffered_handler);
     link.recorder.buffer_size = 100;
     bytes_fill(&sent, 50000, 32);
     link.peer.is_mute = true;
@@ -204,7 +173,7 @@ START_TEST(tls_fills_small_buffers_of_the_program)
     require_same(&link.recorder.data, &sent);
     require_story(&link.recorder, "secured data(50000) eof closed(0)");
     bytes_free(&sent);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -217,12 +186,12 @@ START_TEST(tls_that_arrives_in_single_bytes_works)
     link_open(&link, &world, PAIR_UNIX, NULL);
     fault_sys_limit(FAULT_RECV, 1);
     fault_sys_limit(FAULT_SEND, 1);
-    link_secure(&link, get_version(_i), get_role(_i));
+    link_secure(&link, variant_get_version(_i), variant_is_server(_i));
     link.recorder.echoes = true;
     peer_write_text(&link.peer, "hello");
     pump_until(&world, link.peer.received.length == 5);
     require_content(&link.peer.received, "hello");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -231,16 +200,14 @@ START_TEST(tls_queues_what_is_written_before_it_is_secured)
     struct world world;
     struct link link;
 
-    world_open(&world);
-    link_open(&link, &world, PAIR_TCP, NULL);
-    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    link_open_tls(&link, &world, _i, NULL, NULL);
     require_equal(afn_stream_write(link.stream, "early ", 6), 0);
     require_equal(afn_stream_write(link.stream, "bird", 4), 0);
     require_equal(afn_stream_get_write_buffer_size(link.stream), 10);
     require_equal(afn_stream_write_eof(link.stream), 0);
     pump_until(&world, link.peer.is_notified);
     require_content(&link.peer.received, "early bird");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -258,10 +225,10 @@ START_TEST(tls_writes_from_the_secured_callback)
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
     link.recorder.hook = write_secured;
-    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    link_start_tls(&link, variant_get_version(_i), variant_is_server(_i), NULL);
     pump_until(&world, link.peer.received.length == 7);
     require_content(&link.peer.received, "welcome");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -297,7 +264,7 @@ START_TEST(tls_starts_in_the_middle_of_a_stream)
     peer_write_text(&link.peer, "secret");
     pump_until(&world, link.recorder.data.length == 15);
     require_content(&link.recorder.data, "STARTTLS\nsecret");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -313,7 +280,7 @@ START_TEST(tls_starts_behind_clear_bytes_that_still_wait)
     sockets_shrink(link.fd);
     bytes_fill(&clear, 3000000, 33);
     require_equal(afn_stream_write(link.stream, clear.data, clear.length), 1);
-    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    link_start_tls(&link, variant_get_version(_i), variant_is_server(_i), NULL);
     require_equal(afn_stream_write(link.stream, "secret", 6), 1);
     /* The peer reads exactly the clear bytes, and only then speaks TLS. */
     link.peer.is_deaf = link.peer.is_stuck = true;
@@ -332,7 +299,7 @@ START_TEST(tls_starts_behind_clear_bytes_that_still_wait)
     require_content(&link.peer.received, "secret");
     bytes_free(&clear);
     bytes_free(&actual);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -349,7 +316,7 @@ START_TEST(tls_takes_what_the_program_had_received)
     require(hello != NULL);
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
-    peer_start_tls(&link.peer, get_version(_i), 0);
+    peer_start_tls(&link.peer, variant_get_version(_i), 0);
     link.peer.is_mute = true;
     peer_step(&link.peer);
     count = link.peer.outgoing.length;
@@ -359,7 +326,7 @@ START_TEST(tls_takes_what_the_program_had_received)
     link.peer.is_mute = false;
     options.received = hello;
     options.received_length = count;
-    ssl = certificate_make_ssl(get_version(_i), 1);
+    ssl = certificate_make_ssl(variant_get_version(_i), 1);
     require_equal(afn_stream_start_tls(link.stream, ssl, &options), 0);
     SSL_free(ssl);
     memset(hello, 0, count);
@@ -367,7 +334,7 @@ START_TEST(tls_takes_what_the_program_had_received)
     pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1 && link.peer.is_secured);
     peer_write_text(&link.peer, "hello");
     pump_until(&world, link.recorder.data.length == 5);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -393,7 +360,7 @@ START_TEST(tls_refuses_bad_arguments_and_wrong_times)
     recorder_abort(&link.recorder, 0);
     require(afn_stream_start_tls(link.stream, ssl, NULL) < 0);
     pump_until(&world, recorder_is_closed(&link.recorder));
-    close_all(&link, &world);
+    link_close_world(&link);
     SSL_free(ssl);
 }
 END_TEST
@@ -410,7 +377,7 @@ START_TEST(tls_on_a_stream_that_is_closing_is_refused)
     require_equal(afn_stream_start_tls(link.stream, ssl, NULL), -EPIPE);
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_equal(afn_stream_start_tls(link.stream, ssl, NULL), -EPIPE);
-    close_all(&link, &world);
+    link_close_world(&link);
     SSL_free(ssl);
 }
 END_TEST
@@ -428,7 +395,7 @@ START_TEST(tls_paused_with_decrypted_bytes_waiting_delivers_them_after_resume)
     struct link link;
     struct bytes sent = {0};
 
-    open_secure(&link, &world, _i, &recorder_buffered_handler);
+    link_open_secured(&link, &world, _i, &recorder_buffered_handler);
     link.recorder.buffer_size = 1000;
     link.recorder.hook = pause_on_data;
     bytes_fill(&sent, 10500, 34);
@@ -450,7 +417,7 @@ START_TEST(tls_paused_with_decrypted_bytes_waiting_delivers_them_after_resume)
     require_same(&link.recorder.data, &sent);
     require_story(&link.recorder, "secured data(10500) eof closed(0)");
     bytes_free(&sent);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -459,7 +426,7 @@ START_TEST(tls_paused_in_the_last_data_callback_tells_the_end_after_resume)
     struct world world;
     struct link link;
 
-    open_secure(&link, &world, _i, NULL);
+    link_open_secured(&link, &world, _i, NULL);
     link.recorder.hook = pause_on_data;
     link.peer.is_mute = true;
     peer_write_text(&link.peer, "last");
@@ -472,7 +439,7 @@ START_TEST(tls_paused_in_the_last_data_callback_tells_the_end_after_resume)
     require_story(&link.recorder, "secured data(4)");
     pump_until(&world, recorder_is_closed(&link.recorder));
     require_story(&link.recorder, "secured data(4) eof closed(0)");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -484,14 +451,14 @@ START_TEST(tls_paused_before_the_handshake_is_secured_and_delivers_later)
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
     recorder_pause(&link.recorder);
-    link_start_tls(&link, get_version(_i), get_role(_i), NULL);
+    link_start_tls(&link, variant_get_version(_i), variant_is_server(_i), NULL);
     peer_write_text(&link.peer, "hello");
     pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1);
     pump_idle(&world);
     require_story(&link.recorder, "secured");
     recorder_resume(&link.recorder);
     pump_until(&world, link.recorder.data.length == 5);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -513,7 +480,7 @@ START_TEST(tls_survives_key_updates_of_the_peer)
         pump_until(&world, link.peer.received.length == i * 10);
     }
     require_equal(link.peer.ssl_error, 0);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -535,7 +502,7 @@ START_TEST(tls_survives_key_updates_of_its_own)
         pump_until(&world,
                    link.peer.received.length == i * 10 && link.recorder.data.length == i * 10);
     }
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -557,7 +524,7 @@ START_TEST(tls_writes_that_wait_for_a_renegotiation_leave_after_it)
     link.peer.is_deaf = false;
     pump_until(&world, link.peer.received.length == 5);
     require_content(&link.peer.received, "later");
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -565,14 +532,14 @@ START_TEST(tls_reads_all_records_also_when_openssl_reads_ahead)
 {
     struct world world;
     struct link link;
-    SSL *ssl = certificate_make_ssl(get_version(_i), get_role(_i));
+    SSL *ssl = certificate_make_ssl(variant_get_version(_i), variant_is_server(_i));
 
     SSL_set_read_ahead(ssl, 1);
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, &recorder_buffered_handler);
     require_equal(afn_stream_start_tls(link.stream, ssl, NULL), 0);
     SSL_free(ssl);
-    peer_start_tls(&link.peer, get_version(_i), !get_role(_i));
+    peer_start_tls(&link.peer, variant_get_version(_i), !variant_is_server(_i));
     pump_until(&world, link.recorder.counts[EVENT_SECURED] == 1 && link.peer.is_secured);
     link.recorder.buffer_size = 10;
     link.peer.is_mute = true;
@@ -580,7 +547,7 @@ START_TEST(tls_reads_all_records_also_when_openssl_reads_ahead)
         peer_write_text(&link.peer, "0123456789");
     link.peer.is_mute = false;
     pump_until(&world, link.recorder.data.length == 50);
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
@@ -604,8 +571,8 @@ START_TEST(tls_streams_do_not_mix_their_bytes)
     world_open(&world);
     link_open(&one, &world, PAIR_TCP, NULL);
     link_open(&two, &world, PAIR_TCP, NULL);
-    link_secure(&one, get_version(_i), get_role(_i));
-    link_secure(&two, get_version(_i), get_role(_i));
+    link_secure(&one, variant_get_version(_i), variant_is_server(_i));
+    link_secure(&two, variant_get_version(_i), variant_is_server(_i));
     one.recorder.hook = two.recorder.hook = write_to_other;
     one.recorder.hook_user = &two;
     two.recorder.hook_user = &one;
@@ -616,7 +583,7 @@ START_TEST(tls_streams_do_not_mix_their_bytes)
     require_content(&one.peer.received, "ownownother");
     require_content(&two.peer.received, "otherownown");
     link_close(&one);
-    close_all(&two, &world);
+    link_close_world(&two);
 }
 END_TEST
 
@@ -629,7 +596,7 @@ START_TEST(tls_ignores_a_stale_error)
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
     ERR_raise(ERR_LIB_USER, 1);
-    link_secure(&link, get_version(_i), get_role(_i));
+    link_secure(&link, variant_get_version(_i), variant_is_server(_i));
     link.recorder.echoes = true;
     ERR_raise(ERR_LIB_USER, 1);
     peer_write_text(&link.peer, "hello");
@@ -638,37 +605,37 @@ START_TEST(tls_ignores_a_stale_error)
     require_equal(afn_stream_write(link.stream, "hello", 5), 0);
     pump_until(&world, link.peer.received.length == 10);
     ERR_clear_error();
-    close_all(&link, &world);
+    link_close_world(&link);
 }
 END_TEST
 
 int main(void)
 {
     const struct harness_case cases[] = {
-        {tls_handshake_ends_with_secured, VARIANTS},
-        {tls_echoes, VARIANTS},
-        {tls_needs_one_receive_and_one_send_for_an_echo, VARIANTS},
-        {tls_counts_bytes_of_the_wire_and_records, VARIANTS},
-        {tls_carries_much_both_ways_through_small_buffers, VARIANTS},
-        {tls_delivers_several_records_of_one_segment_together, VARIANTS},
-        {tls_fills_small_buffers_of_the_program, VARIANTS},
-        {tls_that_arrives_in_single_bytes_works, VARIANTS},
-        {tls_queues_what_is_written_before_it_is_secured, VARIANTS},
-        {tls_writes_from_the_secured_callback, VARIANTS},
+        {tls_handshake_ends_with_secured, TLS_VARIANTS},
+        {tls_echoes, TLS_VARIANTS},
+        {tls_needs_one_receive_and_one_send_for_an_echo, TLS_VARIANTS},
+        {tls_counts_bytes_of_the_wire_and_records, TLS_VARIANTS},
+        {tls_carries_much_both_ways_through_small_buffers, TLS_VARIANTS},
+        {tls_delivers_several_records_of_one_segment_together, TLS_VARIANTS},
+        {tls_fills_small_buffers_of_the_program, TLS_VARIANTS},
+        {tls_that_arrives_in_single_bytes_works, TLS_VARIANTS},
+        {tls_queues_what_is_written_before_it_is_secured, TLS_VARIANTS},
+        {tls_writes_from_the_secured_callback, TLS_VARIANTS},
         {tls_starts_in_the_middle_of_a_stream, 1},
-        {tls_starts_behind_clear_bytes_that_still_wait, VARIANTS},
+        {tls_starts_behind_clear_bytes_that_still_wait, TLS_VARIANTS},
         {tls_takes_what_the_program_had_received, TLS_VERSIONS},
         {tls_refuses_bad_arguments_and_wrong_times, 1},
         {tls_on_a_stream_that_is_closing_is_refused, 1},
-        {tls_paused_with_decrypted_bytes_waiting_delivers_them_after_resume, VARIANTS},
-        {tls_paused_in_the_last_data_callback_tells_the_end_after_resume, VARIANTS},
-        {tls_paused_before_the_handshake_is_secured_and_delivers_later, VARIANTS},
+        {tls_paused_with_decrypted_bytes_waiting_delivers_them_after_resume, TLS_VARIANTS},
+        {tls_paused_in_the_last_data_callback_tells_the_end_after_resume, TLS_VARIANTS},
+        {tls_paused_before_the_handshake_is_secured_and_delivers_later, TLS_VARIANTS},
         {tls_survives_key_updates_of_the_peer, 2},
         {tls_survives_key_updates_of_its_own, 2},
         {tls_writes_that_wait_for_a_renegotiation_leave_after_it, 1},
-        {tls_reads_all_records_also_when_openssl_reads_ahead, VARIANTS},
-        {tls_streams_do_not_mix_their_bytes, VARIANTS},
-        {tls_ignores_a_stale_error, VARIANTS},
+        {tls_reads_all_records_also_when_openssl_reads_ahead, TLS_VARIANTS},
+        {tls_streams_do_not_mix_their_bytes, TLS_VARIANTS},
+        {tls_ignores_a_stale_error, TLS_VARIANTS},
     };
 
     return harness_main("stream-tls", cases, COUNT_OF(cases));
