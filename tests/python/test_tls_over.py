@@ -186,7 +186,8 @@ def test_a_pause_reaches_the_peer(env):
     env.run(main())
 
 
-@improvement("stock has the upper layer call a method of the lower one that takes no argument")
+@improvement("stock has the upper layer call a method of the lower one that takes no argument",
+             before=(3, 13))
 def test_a_certificate_that_is_not_trusted_on_the_upper_layer(env):
     """T27: the exception of the handshake; both layers end."""
     async def main():
