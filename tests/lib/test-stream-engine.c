@@ -29,6 +29,8 @@ struct toy {
     bool has_ended;
     bool was_ended;
     bool must_wait; /* to write, until a 'G' comes */
+    bool is_busy;   /* cannot say goodbye, until a 'G' comes */
+    unsigned int shutdowns;
     unsigned int destroyed;
     enum step fails_at;
     int error;   /* of that step; 0 for none */
@@ -98,7 +100,7 @@ static ssize_t toy_read(void *user, void *buffer, size_t length)
     if (error < 0)
         return error;
     if (get_kind(toy) == 'G') {
-        toy->must_wait = false;
+        toy->must_wait = toy->is_busy = false;
         drop_frame(toy);
     }
     switch (get_kind(toy)) {
@@ -147,8 +149,11 @@ static int toy_shutdown(void *user)
     struct toy *toy = user;
     int error = meet(toy, STEP_SHUTDOWN);
 
+    toy->shutdowns++;
     if (error < 0)
         return error;
+    if (toy->is_busy)
+        return -EBUSY;
     if (!toy->has_ended)
         put_frame(toy, 'E', NULL, 0);
     toy->has_ended = true;
@@ -358,6 +363,74 @@ START_TEST(engine_that_must_read_before_it_writes_is_asked_again)
 }
 END_TEST
 
+/* Lets an engine that is busy say its goodbye. */
+static void release_busy(struct world *world, struct side *side, struct side *other)
+{
+    pump_idle(world);
+    require_equal(side->toy.shutdowns, 1);
+    require(!side->toy.has_ended && !recorder_is_closed(&side->recorder));
+    put_frame(&other->toy, 'G', NULL, 0);
+    require_equal(afn_stream_write(other->stream, "x", 1), 0);
+    pump_until(world, side->toy.has_ended);
+    require(side->toy.shutdowns > 1);
+}
+
+START_TEST(engine_that_is_busy_at_the_close_is_asked_again)
+{
+    struct world world;
+    struct side left, right;
+
+    open_both(&world, &left, &right);
+    start_both(&world, &left, &right);
+    left.toy.is_busy = true;
+    recorder_end(&left.recorder);
+    release_busy(&world, &left, &right);
+    pump_until(&world, recorder_is_closed(&left.recorder) && recorder_is_closed(&right.recorder));
+    require_story(&left.recorder, "secured closed(0)");
+    require_story(&right.recorder, "secured eof closed(0)");
+    close_both(&world, &left, &right);
+}
+END_TEST
+
+START_TEST(engine_that_is_busy_at_write_eof_is_asked_again)
+{
+    struct world world;
+    struct side left, right;
+
+    open_both(&world, &left, &right);
+    start_both(&world, &left, &right);
+    left.toy.is_busy = true;
+    right.recorder.keeps_open = true;
+    require_equal(afn_stream_write_eof(left.stream), 0);
+    release_busy(&world, &left, &right);
+    pump_until(&world, right.recorder.counts[EVENT_EOF] == 1);
+    require_story(&left.recorder, "secured data(1)");
+    close_both(&world, &left, &right);
+}
+END_TEST
+
+/* An engine that was busy has not said goodbye: what ends the stream meanwhile is told. */
+START_TEST(engine_that_is_busy_at_the_close_may_still_fail)
+{
+    struct world world;
+    struct side left, right;
+
+    open_both(&world, &left, &right);
+    start_both(&world, &left, &right);
+    left.toy.is_busy = true;
+    recorder_end(&left.recorder);
+    pump_idle(&world);
+    require_equal(left.toy.shutdowns, 1);
+    if (_i == 0)
+        fault_sys_advance_clock(2 * MINUTE);
+    else
+        recorder_abort(&right.recorder, 0);
+    pump_until(&world, recorder_is_closed(&left.recorder));
+    require_equal(left.recorder.error, _i == 0 ? AFN_ERR_SHUTDOWN_TIMEOUT : 0);
+    close_both(&world, &left, &right);
+}
+END_TEST
+
 /* T16: every function of an engine may fail, or abort the stream. */
 static void provoke(struct world *world, struct side *left, struct side *right)
 {
@@ -496,6 +569,9 @@ int main(void)
         {engine_of_the_program_ends_in_both_directions, 1},
         {engine_of_the_program_takes_received_bytes, 1},
         {engine_that_must_read_before_it_writes_is_asked_again, 1},
+        {engine_that_is_busy_at_the_close_is_asked_again, 1},
+        {engine_that_is_busy_at_write_eof_is_asked_again, 1},
+        {engine_that_is_busy_at_the_close_may_still_fail, 2},
         {engine_that_fails_ends_the_stream_with_its_error, 1},
         {engine_may_abort_its_stream, 2},
         {engine_is_destroyed_once_however_the_stream_ends, 1},
