@@ -363,6 +363,13 @@ START_TEST(engine_that_must_read_before_it_writes_is_asked_again)
 }
 END_TEST
 
+static void start_busy(struct world *world, struct side *left, struct side *right)
+{
+    open_both(world, left, right);
+    start_both(world, left, right);
+    left->toy.is_busy = true;
+}
+
 /* Lets an engine that is busy say its goodbye. */
 static void release_busy(struct world *world, struct side *side, struct side *other)
 {
@@ -380,9 +387,7 @@ START_TEST(engine_that_is_busy_at_the_close_is_asked_again)
     struct world world;
     struct side left, right;
 
-    open_both(&world, &left, &right);
-    start_both(&world, &left, &right);
-    left.toy.is_busy = true;
+    start_busy(&world, &left, &right);
     recorder_end(&left.recorder);
     release_busy(&world, &left, &right);
     pump_until(&world, recorder_is_closed(&left.recorder) && recorder_is_closed(&right.recorder));
@@ -397,9 +402,7 @@ START_TEST(engine_that_is_busy_at_write_eof_is_asked_again)
     struct world world;
     struct side left, right;
 
-    open_both(&world, &left, &right);
-    start_both(&world, &left, &right);
-    left.toy.is_busy = true;
+    start_busy(&world, &left, &right);
     right.recorder.keeps_open = true;
     require_equal(afn_stream_write_eof(left.stream), 0);
     release_busy(&world, &left, &right);
@@ -415,9 +418,7 @@ START_TEST(engine_that_is_busy_at_the_close_may_still_fail)
     struct world world;
     struct side left, right;
 
-    open_both(&world, &left, &right);
-    start_both(&world, &left, &right);
-    left.toy.is_busy = true;
+    start_busy(&world, &left, &right);
     recorder_end(&left.recorder);
     pump_idle(&world);
     require_equal(left.toy.shutdowns, 1);
