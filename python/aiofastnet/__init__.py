@@ -49,9 +49,14 @@ __all__ = (
 )
 
 
+__version__ = _core.__version__
+
+
 def info():
-    """Return a dict that says which versions, TLS engine and OpenSSL are in use, and why."""
-    return _core.info()
+    """Return a dict that says which versions, TLS engine and OpenSSL are in use, and why.
 
-
-__version__ = info()["version"]
+    It is found out at each call, and takes a while: the kernel is asked over TCP connections of
+    the process to itself, uvloop may be imported.
+    """
+    from ._info import collect
+    return collect()

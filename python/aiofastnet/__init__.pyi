@@ -51,10 +51,20 @@ _ClientConnected: TypeAlias = Callable[[StreamReader, StreamWriter], Optional[Aw
 class _Info(TypedDict):
     version: str
     library_version: str
+    library_path: Optional[str]
     engine: Literal["openssl", "python"]
     reason: Optional[str]
     libssl: str
+    libssl_path: Optional[str]
+    python: str
+    python_libssl: Optional[str]
+    python_libssl_path: Optional[str]
+    uvloop: Optional[str]
+    kernel: str
     ktls_compiled: bool
+    ktls_kernel: bool
+    ktls_reason: Optional[str]
+    ktls_ciphers: list[str]
 
 def info() -> _Info: ...
 

@@ -4,9 +4,9 @@ from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol, Future
 from collections.abc import Callable, Mapping, Sized
 from socket import socket
 from ssl import SSLContext, SSLSession
-from typing import Any, Optional, final
+from typing import Any, Optional, TypedDict, final
 
-from aiofastnet import _Info
+from typing_extensions import Literal
 
 @final
 class Transport(asyncio.Transport):
@@ -74,5 +74,18 @@ class Reactor:
     def stop_serving(self, sock: socket) -> None: ...
     def get_transport(self, fd: int) -> Optional[Transport]: ...
 
+__version__: str
+
+class _CoreInfo(TypedDict):
+    version: str
+    library_version: str
+    library_path: Optional[str]
+    engine: Literal["openssl", "python"]
+    reason: Optional[str]
+    libssl: str
+    libssl_path: Optional[str]
+    ktls_compiled: bool
+
 def force_python_engine(flag: bool) -> bool: ...
-def info() -> _Info: ...
+def info() -> _CoreInfo: ...
+def find_libssl(path: Optional[str], /) -> Optional[str]: ...

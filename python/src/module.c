@@ -3,17 +3,10 @@
 
 #include "carrier.h"
 #include "imports.h"
+#include "info.h"
 #include "reactor.h"
 #include "tls-capture.h"
 #include "transport.h"
-
-#include <aiofastnet/version.h>
-#include <openssl/crypto.h>
-
-#define QUOTE_VALUE(value) #value
-#define QUOTE(value) QUOTE_VALUE(value)
-#define MODULE_VERSION                                                                             \
-    QUOTE(AFN_VERSION_MAJOR) "." QUOTE(AFN_VERSION_MINOR) "." QUOTE(AFN_VERSION_MICRO)
 
 PyDoc_STRVAR(force_python_engine_doc,
              "force_python_engine($module, flag, /)\n--\n\n"
@@ -31,41 +24,16 @@ static PyObject *force_python_engine(PyObject *module, PyObject *flag)
     return PyBool_FromLong(former);
 }
 
-/* Why TLS cannot use this process's OpenSSL directly: a string, or None if it can. */
-static PyObject *find_engine_reason(struct module_state *state)
-{
-    int captured;
-
-    if (state->imports.memory_bio == NULL)
-        return PyUnicode_FromString("this Python has no module ssl");
-    captured = tls_capture_probe(state);
-    if (captured < 0)
-        return NULL;
-    if (captured == 0)
-        return PyUnicode_FromString("the module ssl of this Python uses another copy of OpenSSL");
-    if (state->force_python_engine)
-        return PyUnicode_FromString("force_python_engine() was called");
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(info_doc, "info($module)\n--\n\nSays what this module was built with and uses.");
 
-static PyObject *info(PyObject *module, PyObject *unused)
-{
-    PyObject *reason = find_engine_reason(PyModule_GetState(module));
-
-    (void)unused;
-    if (reason == NULL)
-        return NULL;
-    return Py_BuildValue("{s:s,s:s,s:s,s:N,s:s,s:O}", "version", MODULE_VERSION, "library_version",
-                         afn_version(), "engine", reason == Py_None ? "openssl" : "python",
-                         "reason", reason, "libssl", OpenSSL_version(OPENSSL_VERSION),
-                         "ktls_compiled", afn_has_ktls() ? Py_True : Py_False);
-}
+PyDoc_STRVAR(find_libssl_doc,
+             "find_libssl($module, path, /)\n--\n\n"
+             "The file that SSL_new() of a loaded module (None: of the program) is in, or None.");
 
 static PyMethodDef module_methods[] = {
     {"force_python_engine", force_python_engine, METH_O, force_python_engine_doc},
-    {"info", info, METH_NOARGS, info_doc},
+    {"info", info_collect, METH_NOARGS, info_doc},
+    {"find_libssl", info_find_libssl, METH_O, find_libssl_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -93,6 +61,8 @@ static int module_exec(PyObject *module)
     struct module_state *state = PyModule_GetState(module);
 
     if (intern_names(&state->names) < 0 || imports_load(state) < 0 || tls_capture_setup() < 0)
+        return -1;
+    if (PyModule_AddStringConstant(module, "__version__", info_version) < 0)
         return -1;
     state->reactor_type = reactor_make_type(module);
     if (state->reactor_type == NULL || PyModule_AddType(module, state->reactor_type) < 0)

@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: MIT
 """What connections and the package tell about themselves to those who look for a fault."""
+import ast
 import asyncio
+import errno
+import importlib
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import sys
 
 import pytest
 
-from support.env import aiofastnet
+from support.env import aiofastnet, uvloop
 from support.protocols import Recorder, assert_same, echoing, until
 
 COUNTERS = ("bytes_received", "bytes_sent", "wire_bytes_received", "wire_bytes_sent",
@@ -151,3 +160,122 @@ def test_a_transport_of_others_tells_nothing(env):
         assert transport.get_extra_info("aiofastnet") is None
 
     env.run(main())
+
+
+# The package
+
+
+@pytest.fixture
+def info_module(ours):
+    return importlib.import_module("aiofastnet._info")
+
+
+def test_info_is_a_plain_dict_with_the_keys_of_its_stub(ours):
+    """T6."""
+    info = ours.info()
+    assert type(info) is dict
+    with open(os.path.join(os.path.dirname(ours.__file__), "__init__.pyi")) as file:
+        stub = next(node for node in ast.parse(file.read()).body
+                    if isinstance(node, ast.ClassDef) and node.name == "_Info")
+    assert set(info) == {line.target.id for line in stub.body}
+
+
+def test_info_names_the_versions_and_the_files(ours):
+    """T6: which libssl is ours, and which is that of the module ssl."""
+    info = ours.info()
+    assert info["version"] == ours.__version__
+    assert info["python"].split() == [sys.implementation.name.replace("cp", "CP"),
+                                      "%d.%d.%d" % sys.version_info[:3]]
+    assert info["python_libssl"] == ssl.OPENSSL_VERSION
+    assert info["uvloop"] == (uvloop.__version__ if uvloop is not None else None)
+    with open("/proc/self/maps") as file:
+        mapped = {os.path.realpath(line.split(None, 5)[5].rstrip("\n")) for line in file
+                  if "/" in line}
+    for name in ("library_path", "libssl_path", "python_libssl_path"):
+        assert os.path.realpath(info[name]) in mapped, name
+    same = info["libssl_path"] == info["python_libssl_path"]
+    assert info["engine"] == ("openssl" if same else "python")
+    assert (info["reason"] is None) == same
+
+
+def test_the_library_of_a_module_is_found(ours):
+    """Through what it depends on; and nothing is loaded for that."""
+    assert ours._core.find_libssl(ours._core.__file__) == ours.info()["libssl_path"]
+    assert ours._core.find_libssl("/nowhere/_ssl.so") is None
+    with pytest.raises(TypeError):
+        ours._core.find_libssl(1)
+
+
+def test_info_asks_the_kernel_for_its_tls(ours):
+    """T41: by a real setsockopt()."""
+    info = ours.info()
+    assert info["kernel"] == os.uname().release
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as sock:
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, 31, b"tls")
+                has_tls = True
+            except OSError:
+                has_tls = False
+    assert info["ktls_kernel"] is has_tls
+    assert (info["ktls_reason"] is None) is has_tls
+    assert bool(info["ktls_ciphers"]) is has_tls
+
+
+class Kernel:
+    """A socket of a kernel that has TLS with the given ciphers."""
+
+    ciphers = {51: 40, 53: 40}      # the number, and the size of its structure
+
+    def __init__(self, address):
+        self.has_tls = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def setsockopt(self, level, option, value):
+        if (level, option) == (socket.IPPROTO_TCP, 31):
+            self.has_tls = True
+        elif self.ciphers.get(struct.unpack_from("=HH", value)[1]) != len(value):
+            raise OSError(errno.EINVAL, "no such cipher")
+        assert self.has_tls
+
+
+def test_info_names_the_ciphers_that_the_kernel_takes(info_module, monkeypatch):
+    monkeypatch.setattr(info_module, "_connect", Kernel)
+    info = aiofastnet.info()
+    assert info["ktls_kernel"] and info["ktls_reason"] is None
+    assert info["ktls_ciphers"] == ["AES-128-GCM", "AES-128-CCM"]
+
+
+def test_info_says_why_the_kernel_has_no_tls(info_module, monkeypatch):
+    def refuse(address):
+        raise OSError(errno.ENOPROTOOPT, "Protocol not available")
+
+    monkeypatch.setattr(info_module, "_connect", refuse)
+    info = aiofastnet.info()
+    assert not info["ktls_kernel"] and info["ktls_ciphers"] == []
+    assert "Protocol not available" in info["ktls_reason"]
+
+
+def test_the_module_prints_what_info_says(ours):
+    """T6: python3 -m aiofastnet, for people."""
+    output = subprocess.run([sys.executable, "-m", "aiofastnet"], check=True,
+                            stdout=subprocess.PIPE, universal_newlines=True).stdout
+    info = ours.info()
+    for name, value in info.items():
+        if isinstance(value, str):
+            assert value in output, name
+    for cipher in info["ktls_ciphers"]:
+        assert cipher in output
+
+
+def test_importing_the_package_asks_nothing(ours):
+    """What info() needs is imported when it is called."""
+    code = ("import sys, aiofastnet; assert 'aiofastnet._info' not in sys.modules; "
+            "assert aiofastnet.info()['version'] == aiofastnet.__version__; "
+            "assert 'aiofastnet._info' in sys.modules")
+    subprocess.run([sys.executable, "-c", code], check=True)
