@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
 
+#include "diagnostics.h"
+
 static PyObject *run_in(PyObject *context, TransportObject *transport, PyObject *callable,
                         PyObject *argument)
 {
@@ -59,8 +61,7 @@ PyObject *callbacks_catch(ReactorObject *reactor)
     return NULL;
 }
 
-/* The reporting itself failed: nobody is left to tell. */
-static void give_up(ReactorObject *reactor)
+void callbacks_give_up(ReactorObject *reactor)
 {
     PyObject *exception = callbacks_catch(reactor);
 
@@ -79,7 +80,7 @@ void callbacks_report(ReactorObject *reactor, PyObject *context)
                                            reactor->state->names.call_exception_handler, context);
     Py_XDECREF(context);
     if (result == NULL)
-        give_up(reactor);
+        callbacks_give_up(reactor);
     Py_XDECREF(result);
 }
 
@@ -100,7 +101,7 @@ void callbacks_warn(ReactorObject *reactor, const char *message)
     PyObject *result = PyObject_CallMethod(reactor->state->imports.logger, "warning", "s", message);
 
     if (result == NULL)
-        give_up(reactor);
+        callbacks_give_up(reactor);
     Py_XDECREF(result);
 }
 
@@ -113,7 +114,7 @@ void callbacks_debug(TransportObject *transport, const char *format)
         return;
     result = PyObject_CallMethod(reactor->state->imports.logger, "debug", "sO", format, transport);
     if (result == NULL)
-        give_up(reactor);
+        callbacks_give_up(reactor);
     Py_XDECREF(result);
 }
 
@@ -132,7 +133,7 @@ static void debug_exception(TransportObject *transport, PyObject *exception, con
     Py_XDECREF(arguments);
     Py_XDECREF(keywords);
     if (result == NULL)
-        give_up(reactor);
+        callbacks_give_up(reactor);
     Py_XDECREF(result);
 }
 
@@ -226,6 +227,7 @@ bool callbacks_eof_received(TransportObject *transport)
     int keep_open = -1;
 
     callbacks_debug(transport, "%r received EOF");
+    diagnostics_ended(transport);
     transport->got_eof = true;
     result = run_protocol(transport, transport->reactor->state->names.eof_received, NULL);
     if (result != NULL)
@@ -325,7 +327,7 @@ void callbacks_wake(TransportObject *transport, PyObject *exception)
     else if (is_done == 0)
         result = PyObject_CallMethodOneArg(waiter, names->set_result, Py_None);
     if (is_done != 1 && result == NULL)
-        give_up(transport->reactor);
+        callbacks_give_up(transport->reactor);
     Py_XDECREF(result);
     Py_DECREF(waiter);
 }

@@ -45,6 +45,9 @@ int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject
  */
 PyObject *callbacks_catch(ReactorObject *reactor);
 
+/* Takes the raised exception, when nobody is left to tell: sys.unraisablehook() gets it. */
+void callbacks_give_up(ReactorObject *reactor);
+
 /* loop.call_exception_handler(context); takes the reference, or the exception if it is NULL. */
 void callbacks_report(ReactorObject *reactor, PyObject *context);
 

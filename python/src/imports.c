@@ -44,6 +44,18 @@ static int check_base(PyObject *transport)
     return -1;
 }
 
+static int load_loggers(struct module_imports *imports)
+{
+    PyObject *get_logger;
+
+    imports->logger = import_name("asyncio.log", "logger");
+    get_logger = imports->logger == NULL ? NULL : import_name("logging", "getLogger");
+    if (get_logger != NULL)
+        imports->own_logger = PyObject_CallFunction(get_logger, "s", "aiofastnet");
+    Py_XDECREF(get_logger);
+    return imports->own_logger == NULL ? -1 : 0;
+}
+
 static int load_flow_control(struct module_state *state)
 {
     PyObject *value = import_constant("FLOW_CONTROL_HIGH_WATER_SSL_WRITE", SSL_HIGH_WATER_KIB);
@@ -90,12 +102,12 @@ static int load_asyncio(struct module_state *state)
     imports->transport_socket = import_name("asyncio.trsock", "TransportSocket");
     imports->get_running_loop = import_name("asyncio", "_get_running_loop");
     imports->socket = import_name("socket", "socket");
-    imports->logger = import_name("asyncio.log", "logger");
     imports->handshake_timeout = import_constant("SSL_HANDSHAKE_TIMEOUT", 60.0);
     imports->shutdown_timeout = import_constant("SSL_SHUTDOWN_TIMEOUT", 30.0);
     if (imports->buffered_protocol == NULL || imports->transport_socket == NULL ||
-        imports->get_running_loop == NULL || imports->socket == NULL || imports->logger == NULL ||
-        imports->handshake_timeout == NULL || imports->shutdown_timeout == NULL)
+        imports->get_running_loop == NULL || imports->socket == NULL ||
+        imports->handshake_timeout == NULL || imports->shutdown_timeout == NULL ||
+        load_loggers(imports) < 0)
         return -1;
 
     mode = import_name("asyncio.constants", "_SendfileMode");

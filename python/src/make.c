@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
 #include "carrier.h"
+#include "diagnostics.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -90,6 +91,7 @@ static int schedule_start(TransportObject *transport, PyObject *waiter)
     int r = -1;
 
     transport->starting = true;
+    diagnostics_made(transport);
     method = PyObject_GetAttr(transport->protocol, names->connection_made);
     if (method != NULL)
         r = callbacks_call_soon(transport, method, (PyObject *)transport);
@@ -271,5 +273,6 @@ PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywo
         return discard(upgraded);
     if (waiter != Py_None)
         upgraded->waiter = Py_NewRef(waiter);
+    diagnostics_upgraded(upgraded, transport);
     return (PyObject *)upgraded;
 }

@@ -27,6 +27,7 @@
     X(eof_received)                                                                                \
     X(get_buffer)                                                                                  \
     X(get_debug)                                                                                   \
+    X(isEnabledFor)                                                                                \
     X(is_running)                                                                                  \
     X(pause_writing)                                                                               \
     X(pending)                                                                                     \
@@ -51,6 +52,7 @@ struct module_imports {
     PyObject *get_running_loop;  /* asyncio._get_running_loop, which raises nothing */
     PyObject *socket;            /* socket.socket */
     PyObject *logger;            /* asyncio.log.logger */
+    PyObject *own_logger;        /* logging.getLogger("aiofastnet") */
     PyObject *sendfile_mode;     /* asyncio.constants._SendfileMode.FALLBACK */
     PyObject *handshake_timeout; /* asyncio's defaults, in seconds */
     PyObject *shutdown_timeout;

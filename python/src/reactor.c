@@ -272,6 +272,7 @@ static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
     /* The loop runs here now, wherever it ran before. */
     own(self);
     self->dispatching = true;
+    self->asked_logger = false;
     reactor = afn_reactor_ref(self->reactor); /* a callback may close() */
     afn_reactor_dispatch(reactor);
     afn_reactor_unref(reactor);

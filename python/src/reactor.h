@@ -22,6 +22,8 @@ typedef struct ReactorObject {
     struct afn_reactor *reactor; /* NULL once closed */
     atomic_ulong owner;          /* the thread that may change what is here */
     bool dispatching;
+    bool asked_logger; /* in this dispatch */
+    bool logging;      /* what it said; see diagnostics.c */
     PyObject *interrupt; /* a SystemExit or KeyboardInterrupt on its way out of dispatch() */
     struct TransportObject *open;   /* a list; each member is a strong reference */
     PyObject *incoming;             /* bytes of RECEIVE_SIZE that no one else has seen, or NULL */

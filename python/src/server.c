@@ -2,6 +2,7 @@
 #include "server.h"
 
 #include "callbacks.h"
+#include "diagnostics.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -94,6 +95,7 @@ static void begin_clear(TransportObject *transport)
     PyObject *exception;
 
     transport->made = true;
+    diagnostics_made(transport);
     if (callbacks_connection_made(transport) == 0)
         return;
     exception = callbacks_catch(transport->reactor);

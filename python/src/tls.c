@@ -2,6 +2,7 @@
 #include "tls.h"
 
 #include "callbacks.h"
+#include "diagnostics.h"
 #include "python-engine.h"
 #include "tls-capture.h"
 
@@ -241,8 +242,10 @@ void tls_secured(TransportObject *transport)
     tls->secured = true;
     Py_END_CRITICAL_SECTION();
     callbacks_debug(transport, "%r: SSL handshake complete");
+    diagnostics_secured(transport);
     if (!transport->made) {
         transport->made = true;
+        diagnostics_made(transport);
         if (callbacks_connection_made(transport) < 0) {
             callbacks_fatal(transport, "Fatal error: protocol.connection_made() call failed.");
             return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
 #include "carrier.h"
+#include "diagnostics.h"
 #include "tls.h"
 #include "transport.h"
 
@@ -38,19 +39,25 @@ static PyObject *method_close(TransportObject *self, PyObject *unused)
         transport_abort(self, NULL);
     else
         afn_stream_close(self->stream);
+    diagnostics_closing(self);
     Py_RETURN_NONE;
 }
 
 static PyObject *end_now(TransportObject *self, PyObject *exception)
 {
+    bool is_first;
+
     if (reactor_check_thread(self->reactor) < 0)
         return NULL;
     self = transport_resolve(self);
     if (self->stream == NULL)
         Py_RETURN_NONE;
+    is_first = !self->closing;
     if (transport_note_closing(self) < 0)
         return NULL;
     transport_abort(self, exception);
+    if (is_first)
+        diagnostics_closing(self);
     Py_RETURN_NONE;
 }
 

@@ -3,6 +3,7 @@
 
 #include "callbacks.h"
 #include "carrier.h"
+#include "diagnostics.h"
 #include "tls.h"
 
 #include <aiofastnet/error.h>
@@ -495,6 +496,7 @@ void transport_finish(TransportObject *self)
     Py_INCREF(self);
     self->exception = NULL;
     self->closing = true;
+    diagnostics_lost(self, exception);
     if (self->made)
         callbacks_connection_lost(self, exception);
     if (self->tls != NULL && !tls_is_secured(self))

@@ -2,8 +2,10 @@
 """What connections and the package tell about themselves to those who look for a fault."""
 import ast
 import asyncio
+import contextlib
 import errno
 import importlib
+import logging
 import os
 import socket
 import ssl
@@ -14,7 +16,7 @@ import sys
 import pytest
 
 from support.env import aiofastnet, uvloop
-from support.protocols import Recorder, assert_same, echoing, until
+from support.protocols import Recorder, assert_same, echoing, live, until
 
 COUNTERS = ("bytes_received", "bytes_sent", "wire_bytes_received", "wire_bytes_sent",
             "receive_calls", "send_calls", "records_received", "records_sent", "high_water_hits")
@@ -111,6 +113,14 @@ def test_the_times_of_a_full_buffer_are_counted(env):
     env.run(main())
 
 
+async def upgrade(env, receiver, sender):
+    receiver.transport, sender.transport = await asyncio.gather(
+        env.loop.start_tls(receiver.transport, receiver, env.certs.server_context(),
+                           server_side=True),
+        env.loop.start_tls(sender.transport, sender, env.certs.client_context(),
+                           server_hostname="localhost"))
+
+
 @ours_only
 @pytest.mark.upgrades
 @pytest.mark.kinds("tcp")
@@ -121,11 +131,8 @@ def test_an_upgraded_connection_goes_on_counting(env):
         lower = await env.pair(receiver, sender)
         lower.write(b"hello")
         await receiver.received(5)
-        receiver.transport, upper = await asyncio.gather(
-            env.loop.start_tls(receiver.transport, receiver, env.certs.server_context(),
-                               server_side=True),
-            env.loop.start_tls(lower, sender, env.certs.client_context(),
-                               server_hostname="localhost"))
+        await upgrade(env, receiver, sender)
+        upper = sender.transport
         upper.write(b" world")
         await receiver.received(11)
         told = upper.get_extra_info("aiofastnet")
@@ -279,3 +286,223 @@ def test_importing_the_package_asks_nothing(ours):
             "assert aiofastnet.info()['version'] == aiofastnet.__version__; "
             "assert 'aiofastnet._info' in sys.modules")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# The log
+
+
+class Log(logging.Handler):
+    """What was logged, without references to the transports: pairs of the object's id and the
+    message without its repr."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        message = record.getMessage()
+        assert message.startswith("<Transport ") and record.levelno == logging.DEBUG
+        self.lines.append((id(record.args[0]), message.partition(">: ")[2]))
+
+    def of(self, protocol):
+        return [message for number, message in self.lines if number == id(protocol.transport)]
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """pytest keeps what is logged, and with it transports that the test sees collected."""
+    logger, handler = logging.getLogger("aiofastnet"), Log()
+    monkeypatch.setattr(logger, "propagate", False)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(handler)
+
+
+def beginning(env):
+    made = "connection made, engine " + engine_of(env)
+    if not env.is_tls:
+        return [made]
+    context = env.client_context()
+    return ["TLS established, %s, " % context.maximum_version.name.replace("v1_", "v1."), made]
+
+
+def assert_course(lines, *expected):
+    assert len(lines) == len(expected), lines
+    for line, part in zip(lines, expected):
+        assert line.startswith(part), (lines, expected)
+
+
+@ours_only
+def test_changes_of_state_are_logged(env, log):
+    async def main():
+        receiver, sender = echoing(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.write(b"hello")
+        await sender.received(5)
+        transport.close()
+        transport.close()
+        await sender.lost()
+        await receiver.lost()
+        end = "connection lost, None, 5 bytes received, 5 bytes sent"
+        assert_course(log.of(sender), *beginning(env), "closing", end)
+        assert_course(log.of(receiver), *beginning(env), "the peer sends no more", end)
+
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13", "pyengine")
+def test_the_reason_of_a_loss_is_logged(env, log):
+    async def main():
+        receiver, sender = Recorder(), Recorder(data=lambda *_: 1 / 0)
+        await env.pair(receiver, sender)
+        receiver.transport.write(b"hello")
+        await sender.lost()
+        env.take_exceptions()
+        assert_course(log.of(sender), *beginning(env), "connection lost, ZeroDivisionError(")
+        await receiver.lost()
+
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tls13", "pyengine")
+def test_a_handshake_that_fails_is_logged(env, log):
+    async def main():
+        server = await env.start_server(Recorder)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await env.connect(Recorder, server, ssl=env.client_context(env.certs.other_ca))
+        await until(lambda: len(log.lines) == 2)
+        lines = sorted(message for _, message in log.lines)
+        assert lines[0].startswith("connection lost, SSL")
+        assert any("CERTIFICATE_VERIFY_FAILED" in line for line in lines)
+
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.upgrades
+@pytest.mark.kinds("tcp")
+def test_an_upgrade_is_logged(env, log):
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        await env.pair(receiver, sender)
+        await upgrade(env, receiver, sender)
+        assert_course(log.of(sender), "upgrade to TLS of <Transport", "TLS established, ")
+        assert log.of(sender)[0].endswith("engine " + aiofastnet.info()["engine"])
+        sender.transport.abort()
+        await sender.lost()
+        await receiver.lost()
+        assert log.of(sender)[2] == "closing"
+
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13")
+def test_the_level_may_change_while_a_connection_lives(env, log):
+    async def main():
+        logger = logging.getLogger("aiofastnet")
+        logger.setLevel(logging.INFO)
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        assert log.lines == []
+        logger.setLevel(logging.DEBUG)
+        transport.close()
+        assert log.of(sender) == ["closing"]
+        logger.setLevel(logging.INFO)
+        await sender.lost()
+        await receiver.lost()
+        assert len(log.lines) == 1
+
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13", "pyengine")
+def test_reads_and_writes_do_not_ask_the_logger(env, monkeypatch):
+    async def main():
+        receiver, sender = echoing(), Recorder()
+        transport = await env.pair(receiver, sender)
+        before = len(asked)
+        for number in range(20):
+            transport.write(b"hello")
+            await sender.received(5 * (number + 1))
+        assert before > 0 and len(asked) == before
+
+    asked = []
+    monkeypatch.setattr(logging.getLogger("aiofastnet"), "isEnabledFor", asked.append)
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13")
+def test_many_changes_in_one_dispatch_ask_the_logger_once(env, monkeypatch):
+    async def main():
+        server = await env.start_server(lambda: Recorder(data=close_all))
+        clients = [Recorder() for _ in range(10)]
+        for client in clients:
+            await env.connect(lambda: client, server)
+        clients[0].transport.write(b"hello")
+        for client in clients:
+            await client.lost()
+        assert counts in ([0], [1])
+
+    def close_all(protocol, data):
+        before = len(asked)
+        for recorder in list(live):
+            recorder.transport.close()
+        counts.append(len(asked) - before)
+
+    asked, counts = [], []
+    monkeypatch.setattr(logging.getLogger("aiofastnet"), "isEnabledFor", asked.append)
+    env.run(main())
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.parametrize("method", ["isEnabledFor", "debug"])
+def test_a_logger_that_fails_does_no_harm(env, log, monkeypatch, method):
+    async def main():
+        receiver, sender = echoing(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.write(b"hello")
+        assert await sender.received(5) == b"hello"
+        transport.close()
+        assert await sender.lost() is None
+        assert await receiver.lost() is None
+        assert sender.course == ["made", "data", "lost"]
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    told = []
+    monkeypatch.setattr(logging.getLogger("aiofastnet"), method, fail)
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: told.append(args.exc_type))
+    env.run(main())
+    assert set(told) == {ZeroDivisionError} and len(told) >= 4
+
+
+@ours_only
+@pytest.mark.kinds("tcp", "tls13", "pyengine")
+def test_a_handler_may_close_the_transport_that_logs(env, log, monkeypatch):
+    """Like every callback."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        server = await env.start_server(lambda: receiver)
+        with contextlib.suppress(ConnectionError):
+            await env.connect(lambda: sender, server)
+        for protocol in receiver, sender:
+            if protocol.transport is not None:
+                assert await protocol.lost() is None
+                assert protocol.course == ["made", "lost"]
+
+    def close(record):
+        transport = record.args[0]
+        if not transport.is_closing():
+            transport.abort()
+
+    monkeypatch.setattr(log, "emit", close)
+    env.run(main())
