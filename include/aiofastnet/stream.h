@@ -212,8 +212,9 @@ int afn_stream_take_fd(struct afn_stream *stream);
 
 /*
  * Counters of a stream, since it was made.  The application's bytes are those that were delivered,
- * and those that the kernel has or that are encrypted; the wire's are those that the kernel gave and
- * took.  Without TLS the two are the same.  New members will be added at the end only.
+ * and those that the kernel has or that are encrypted; the wire's are those that the kernel gave
+ * and took.  Without TLS the two are the same.  On a carrier, it stands for the kernel.  New members
+ * will be added at the end only.
  */
 struct afn_stream_stats {
     uint64_t bytes_received;      /* of the application */

@@ -146,6 +146,29 @@ def test_an_upgraded_connection_goes_on_counting(env):
 
 
 @ours_only
+@pytest.mark.upgrades
+@pytest.mark.kinds("tls13", "pyengine")
+def test_tls_over_tls_has_counters_of_both(env):
+    """T27: the wire of the upper is the application of the lower."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        lower = await env.pair(receiver, sender)
+        await upgrade(env, receiver, sender)
+        sender.transport.write(b"hello")
+        await receiver.received(5)
+        above = sender.transport.get_extra_info("aiofastnet")
+        below = lower.get_extra_info("aiofastnet")
+        assert above["engine"] == below["engine"] == engine_of(env)
+        assert above["bytes_sent"] == 5 < above["wire_bytes_sent"]
+        assert below["bytes_sent"] == above["wire_bytes_sent"]
+        assert below["bytes_received"] == above["wire_bytes_received"]
+        sender.transport.abort()
+        await sender.lost()
+
+    env.run(main())
+
+
+@ours_only
 @pytest.mark.kinds("tcp")
 def test_the_counters_are_never_a_snapshot(env):
     """transport._extra, which asyncio's own TLS and other libraries copy, does not freeze them."""

@@ -321,5 +321,5 @@ int main(void)
         {tls_is_refused_in_every_state_after_tls, COUNT_OF(states) - FIRST_BROKEN},
     };
 
-    return harness_main("guide", cases, COUNT_OF(cases));
+    return harness_main("stream-states", cases, COUNT_OF(cases));
 }
