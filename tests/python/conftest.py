@@ -28,7 +28,8 @@ TIME_LIMIT = int(os.environ.get("AFN_TEST_TIME_LIMIT", 30))
 HARD_LIMIT = 3 * TIME_LIMIT
 # The versions whose stock transports are known to fail where `improvement` says so; a later patch
 # release may have mended some of it.
-VERIFIED = ((3, 9, 18), (3, 10, 13), (3, 11, 2), (3, 12, 1), (3, 13, 0))
+VERIFIED = ((3, 9, 18), (3, 10, 13), (3, 11, 2), (3, 12, 1), (3, 13, 0),
+            (3, 14, 10), (3, 15, 2))
 
 
 class TimeLimit(SystemExit):

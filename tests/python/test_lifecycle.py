@@ -74,7 +74,7 @@ def test_ending_in_pause_writing(env, ending):
 
 
 @improvement("stock closes the socket twice, the second time with an AttributeError",
-             kinds=PLAIN)
+             kinds=PLAIN, before=(3, 14, 10))
 def test_closing_in_resume_writing(env):
     """T16: as above when the queue has drained."""
     async def main():
@@ -416,7 +416,8 @@ def use_up(transport, is_limited):
 
 
 @improvement("stock's closed TLS transport raises AttributeError", kinds=TLS)
-@improvement("stock's writelines raises TypeError after the end", kinds=PLAIN, since=(3, 12))
+@improvement("stock's writelines raises TypeError after the end", kinds=PLAIN, since=(3, 12),
+             before=(3, 14, 10))
 def test_every_method_of_a_closed_transport_is_harmless(env):
     """T25: after connection_lost nothing raises, sends or calls back."""
     async def main():

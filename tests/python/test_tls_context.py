@@ -333,7 +333,7 @@ def test_contexts_are_freed_after_a_handshake_that_failed(env, how):
     env.run(main())
 
 
-@improvement("stock leaves the socket open")
+@improvement("stock leaves the socket open", before=(3, 14, 10))
 @pytest.mark.parametrize("value", [0, -1])
 @pytest.mark.parametrize("keyword", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
 def test_wrong_time_limits_are_refused(env, keyword, value):
@@ -349,7 +349,7 @@ def test_wrong_time_limits_are_refused(env, keyword, value):
     env.run(main())
 
 
-@improvement("stock leaves the socket open")
+@improvement("stock leaves the socket open", before=(3, 14, 10))
 def test_a_context_of_the_wrong_side_is_refused(env):
     """A client context on a server and the reverse: the error of the ssl module."""
     async def main():
