@@ -183,11 +183,7 @@ class LoopAdapter(_Stock):
                 sock, make_protocol, *args, **kwargs
             )
         except BaseException as error:
-            # asyncio's frame holds the future that holds the exception, whose traceback holds the
-            # frame: a cycle that keeps SSL contexts and protocols until the collector runs.
-            inner = error.__traceback__.tb_next
-            if inner is not None:
-                inner.tb_frame.clear()
+            _clear_inner_frame(error)
             raise
 
     def _make_socket_transport(
@@ -386,6 +382,15 @@ def _takes_readers(loop):
             return False
         loop.remove_reader(probe.fileno())
     return True
+
+
+def _clear_inner_frame(error):
+    # asyncio's frame holds the future that holds the exception, whose traceback holds the frame: a
+    # cycle that keeps SSL contexts and protocols until the collector runs.  Nor may the frame that
+    # catches the exception be left with a variable for the traceback.
+    inner = error.__traceback__.tb_next
+    if inner is not None:
+        inner.tb_frame.clear()
 
 
 def _call(context, function, *args, **kwargs):

@@ -333,6 +333,29 @@ def test_contexts_are_freed_after_a_handshake_that_failed(env, how):
     env.run(main())
 
 
+@pytest.mark.kinds("tls13")
+def test_a_connect_that_timed_out_leaves_no_cycle(env):
+    """T59, T60: the context is freed at once, without the collector's help."""
+    async def attempt(context, address):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(env.connect_coroutine(Recorder, address, ssl=context), 0.1)
+
+    async def main():
+        context = env.client_context()
+        reference = weakref.ref(context)
+        listener = env.raw_listener(None)
+        gc.disable()
+        try:
+            await attempt(context, listener.address)
+            del context
+            await turns()
+            assert reference() is None
+        finally:
+            gc.enable()
+
+    env.run(main())
+
+
 @improvement("stock leaves the socket open", before=(3, 14, 10))
 @pytest.mark.parametrize("value", [0, -1])
 @pytest.mark.parametrize("keyword", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
