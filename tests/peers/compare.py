@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: MIT
+"""Runs somebody else's tests twice, on loops as they are and on patched ones, and compares.
+
+No test that passes on the loops as they are may fail on patched ones, apart from those of a list
+with a reason for each.  A test that ended differently is run again on its own, on both sides,
+before it is judged.
+"""
+import argparse
+import concurrent.futures
+import dataclasses
+import fnmatch
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+SKIPPED = 77            # the exit status of what could not be run, as automake has it
+MAX_CRASHES = 20        # of one side: then the rest of it is left alone
+MAX_RERUNS = 60         # tests run again on their own, at most
+ENDINGS = ("passed both", "only patched", "listed", "neither", "skipped")
+
+
+class Skipped(Exception):
+    """The suite cannot be had, or not be run, here."""
+
+
+class Failed(Exception):
+    """The run itself went wrong."""
+
+
+@dataclasses.dataclass
+class Suite:
+    name: str
+    tests: list                     # arguments of pytest: files, or modules
+    rootdir: pathlib.Path           # what the ids of tests are relative to
+    options: list = ()              # more arguments of pytest
+    environment: dict = dataclasses.field(default_factory=dict)
+    policy: str = None              # the module of another event loop policy
+    limit: int = 120                # seconds for one test
+    expected: pathlib.Path = None   # which tests may fail, and why
+
+
+@dataclasses.dataclass
+class Build:
+    directory: pathlib.Path
+    python: str
+    pytest_path: str
+
+    @classmethod
+    def find(cls, directory):
+        makefile = pathlib.Path(directory, "Makefile")
+        if not makefile.exists():
+            raise Failed(f"{directory} is no build directory: use --build DIR, or set AFN_BUILD")
+        variables = dict(re.findall(r"^(PYTHON|PYTEST_PATH) = *(.*)$", makefile.read_text(), re.M))
+        return cls(makefile.resolve().parent, variables["PYTHON"], variables["PYTEST_PATH"])
+
+    @property
+    def path(self):
+        return os.pathsep.join(filter(None, (str(self.directory / "python" / "stage"), str(HERE),
+                                             self.pytest_path)))
+
+
+# ---- running ----
+
+def run_once(suite, build, task):
+    """Run pytest once; what it noted, and what it printed."""
+    with tempfile.TemporaryDirectory(prefix="afn-peer-") as scratch:
+        results = pathlib.Path(scratch, "results")
+        results.touch()
+        environment = {
+            **os.environ, **suite.environment, "PYTHONDONTWRITEBYTECODE": "1",
+            "AFN_PEER": json.dumps({**task, "results": str(results), "policy": suite.policy,
+                                    "limit": suite.limit}),
+            "PYTHONPATH": os.pathsep.join(filter(None, (suite.environment.get("PYTHONPATH"),
+                                                        build.path)))}
+        command = [build.python, "-m", "pytest", "-q", "--tb=short", "-p", "peer_plugin",
+                   "-p", "no:cacheprovider", "-p", "no:faulthandler", "-c", os.devnull,
+                   "--rootdir", suite.rootdir, "--basetemp", pathlib.Path(scratch, "pytest"),
+                   *suite.options, *suite.tests]
+        run = subprocess.run(list(map(str, command)), env=environment, cwd=scratch,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, errors="replace")
+        lines = [json.loads(line) for line in results.read_text().splitlines()]
+    return lines, run.stdout
+
+
+@dataclasses.dataclass
+class Side:
+    outcomes: dict = dataclasses.field(default_factory=dict)    # by the id of the test
+    texts: dict = dataclasses.field(default_factory=dict)       # how it failed
+    transports: int = 0
+
+
+def run_side(suite, build, patch, engine=None, only=None):
+    """Run all tests, or those in `only`; a test that ends the process counts as crashed."""
+    side = Side()
+    for _ in range(MAX_CRASHES):
+        task = {"patch": patch, "engine": engine, "only": only, "done": list(side.outcomes)}
+        lines, output = run_once(suite, build, task)
+        running, finished = None, False
+        for line in lines:
+            if "broken" in line:
+                raise Failed(f"{suite.name}: {line['broken']}: {line['text']}")
+            if "started" in line:
+                running = line["started"]
+                side.outcomes[running] = "passed"
+            elif "id" in line and side.outcomes.get(line["id"], "passed") == "passed":
+                # The first ending that is not a success is the test's.
+                side.outcomes[line["id"]] = line["outcome"]
+                side.texts[line["id"]] = line["text"]
+            elif "finished" in line:
+                finished = True
+                side.transports += line["transports"]
+        if finished:
+            return side
+        if running is None:
+            raise Failed(f"{suite.name}: pytest did not get to the tests:\n{output[-4000:]}")
+        side.outcomes[running] = "crashed"
+        side.texts[running] = output[-6000:]
+    return side
+
+
+def run_both(suite, build, engine=None, only=None):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        stock = pool.submit(run_side, suite, build, False, None, only)
+        patched = pool.submit(run_side, suite, build, True, engine, only)
+        return stock.result(), patched.result()
+
+
+# ---- judging ----
+
+class Expected:
+    """Which tests may fail on patched loops only: in each paragraph a reason, then, indented,
+    patterns of the ids of tests."""
+
+    def __init__(self, path):
+        self.reasons = {}
+        self.used = set()
+        reason = []
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        for line in lines:
+            if line.startswith("#") or not line.strip():
+                reason = []
+            elif line[0].isspace():
+                self.reasons[line.strip()] = " ".join(reason)
+            else:
+                reason = reason + [line]
+
+    def why(self, test):
+        for pattern, reason in self.reasons.items():
+            if fnmatch.fnmatchcase(test, pattern):
+                self.used.add(pattern)
+                return reason
+        return None
+
+    def stale(self, tests):
+        """Patterns of tests that were run and did not fail."""
+        return [pattern for pattern in self.reasons if pattern not in self.used
+                and fnmatch.filter(tests, pattern)]
+
+
+def differing(stock, patched):
+    return [test for test, outcome in stock.outcomes.items()
+            if outcome == "passed" and patched.outcomes.get(test) != "passed"]
+
+
+def confirm(suite, build, engine, suspects, report):
+    """Those of the suspects that fail on patched loops, and only there, on their own too."""
+    if len(suspects) > MAX_RERUNS:
+        return suspects
+    confirmed = []
+    for test in suspects:
+        stock, patched = run_both(suite, build, engine, only=[test])
+        if differing(stock, patched):
+            confirmed.append(test)
+        else:
+            report(f"   unsteady, not judged: {test}")
+    return confirmed
+
+
+def ending(stock, patched, is_listed, is_regression):
+    if stock == "skipped":
+        return "skipped"
+    if is_listed:
+        return "listed"
+    if is_regression:
+        return "only patched"
+    return "passed both" if stock == "passed" else "neither"
+
+
+def compare(suite, build, engine=None, report=print, keep=None):
+    """Compare; return the counts of ENDINGS, and whether that is as it should be."""
+    stock, patched = run_both(suite, build, engine)
+    expected = Expected(suite.expected)
+    suspects = differing(stock, patched)
+    listed = {test for test in suspects if expected.why(test)}
+    regressions = confirm(suite, build, engine, [test for test in suspects if test not in listed],
+                          report)
+    is_good = not regressions
+    for test in regressions:
+        report(f"-- fails on patched loops only: {test}: {patched.outcomes.get(test, 'not run')}\n"
+               f"{patched.texts.get(test, '')}")
+    for pattern in expected.stale(stock.outcomes):
+        is_good = False
+        report(f"-- listed in {suite.expected.name}, but passes: {pattern}")
+    if patched.transports == 0 or stock.transports != 0:
+        is_good = False
+        report(f"-- {patched.transports} transports of aiofastnet on patched loops, and "
+               f"{stock.transports} on others")
+    counts = dict.fromkeys(ENDINGS, 0)
+    for test, outcome in stock.outcomes.items():
+        counts[ending(outcome, patched.outcomes.get(test), test in listed,
+                      test in regressions)] += 1
+    if counts["passed both"] == 0:
+        is_good = False
+        report("-- no test passed")
+    if keep is not None:
+        keep.write_text(json.dumps([dataclasses.asdict(stock), dataclasses.asdict(patched)]))
+    return counts, patched.transports, is_good
+
+
+# ---- the command line that all suites have ----
+
+def main(description, make_suites):
+    """Compare the suites of make_suites(build, scratch); end the process."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--build", default=os.environ.get("AFN_BUILD", HERE.parent.parent / "build"),
+                        help="the build directory; its Python is used (default: $AFN_BUILD, build)")
+    parser.add_argument("--engine", choices=["python"], help="take the slower TLS engine")
+    parser.add_argument("--source", type=pathlib.Path,
+                        help="the unpacked source with the tests, instead of the distribution's")
+    parser.add_argument("--keep", type=pathlib.Path, help="write all outcomes to files here")
+    options = parser.parse_args()
+    worst = 0
+    with tempfile.TemporaryDirectory(prefix="afn-peers-") as scratch:
+        try:
+            build = Build.find(options.build)
+            for suite in make_suites(build, pathlib.Path(scratch), options.source):
+                keep = options.keep and options.keep / (suite.name.replace(" ", "-") + ".json")
+                counts, transports, is_good = compare(suite, build, options.engine, keep=keep)
+                print(row(suite.name, counts, transports, is_good), flush=True)
+                worst = worst if is_good else 1
+        except Skipped as reason:
+            print(f"{parser.prog}: skipped: {reason}")
+            worst = worst or SKIPPED
+        except Failed as reason:
+            print(f"{parser.prog}: failed: {reason}")
+            worst = 1
+    sys.exit(worst)
+
+
+def row(name, counts, transports, is_good):
+    figures = ", ".join(f"{counts[key]} {key}" for key in ENDINGS)
+    return f"== {name}: {figures}; {transports} transports: {'good' if is_good else 'REGRESSION'}"
