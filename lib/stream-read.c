@@ -12,7 +12,7 @@
  * reading until the peer has said goodbye. */
 static bool wants_input(const struct afn_stream *stream)
 {
-    if (stream->is_lost || stream->has_told_end)
+    if (stream->is_lost || stream->has_told_end || stream->is_write_only)
         return false;
     return stream->is_closing ? stream->engine != NULL : stream->is_reading;
 }
@@ -82,8 +82,10 @@ static void take_end(struct afn_stream *stream)
         return;
     if (end == AFN_ERR_TRUNCATED)
         afn__stream_note_error(stream, end);
-    /* A truncated connection is not kept open, whatever eof says: TLS has no half-close of it. */
-    if ((!ask_keeps_open(stream) || end == AFN_ERR_TRUNCATED) && !stream->is_lost)
+    /* A truncated connection is not kept open, whatever eof says: TLS has no half-close of it.  Nor
+     * is what has no other direction. */
+    if ((!ask_keeps_open(stream) || end == AFN_ERR_TRUNCATED || stream->is_read_only) &&
+        !stream->is_lost)
         afn__stream_begin_closing(stream);
 }
 

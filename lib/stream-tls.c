@@ -120,6 +120,8 @@ static int check_state(const struct afn_stream *stream)
 {
     if (stream->engine)
         return -EBUSY;
+    if (stream->is_read_only || stream->is_write_only)
+        return -EINVAL;
     if (stream->is_closing || stream->write_error || stream->wants_eof || stream->end)
         return -EPIPE;
     return 0;

@@ -37,7 +37,7 @@ static void watch_out(struct afn_stream *stream)
     stream->is_writable = false;
     if (stream->is_watching_out || stream->carrier_ops)
         return;
-    result = afn__source_watch(&stream->source, EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLOUT);
+    result = afn__source_watch(&stream->source, afn__stream_get_events(stream) | EPOLLOUT);
     if (result < 0)
         fail_writing(stream, result);
     else
@@ -59,8 +59,9 @@ static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, s
     ssize_t sent;
 
     stream->stats.send_calls++;
-    sent = stream->carrier_ops ? send_carried(stream, parts, count)
-                               : afn__sys_send(stream->fd, parts, count);
+    sent = stream->carrier_ops               ? send_carried(stream, parts, count)
+           : afn__fd_is_socket(stream->kind) ? afn__sys_send(stream->fd, parts, count)
+                                             : afn__sys_write(stream->fd, parts, count);
     if (sent >= 0) {
         stream->stats.wire_bytes_sent += (uint64_t)sent;
         return (size_t)sent;
@@ -185,6 +186,9 @@ static void send_eof(struct afn_stream *stream)
         afn__stream_drain_engine(stream);
         if (result < 0 && result != -EAGAIN && result != -EBUSY)
             afn__stream_lose(stream, result);
+    } else if (stream->is_write_only) {
+        stream->has_sent_eof = true;
+        afn__stream_begin_closing(stream);
     } else {
         stream->has_sent_eof = true;
         result = stream->carrier_ops ? stream->carrier_ops->write_eof(stream->carrier)
@@ -244,7 +248,8 @@ static int check_above(struct afn_stream *stream)
 
 static bool takes_writes(const struct afn_stream *stream)
 {
-    return !stream->is_closing && !stream->write_error && !stream->wants_eof;
+    return !stream->is_closing && !stream->write_error && !stream->wants_eof &&
+           !stream->is_read_only;
 }
 
 /* May these bytes go out now, before anything else? */
@@ -397,8 +402,10 @@ void afn_stream_uncork(struct afn_stream *stream)
 
 int afn_stream_write_eof(struct afn_stream *stream)
 {
-    if (stream->is_closing || stream->write_error)
+    if (stream->is_closing || stream->write_error || stream->is_read_only)
         return -EPIPE;
+    if (!afn__fd_is_socket(stream->kind) && !stream->is_write_only)
+        return -EOPNOTSUPP;
     stream->wants_eof = true;
     afn__stream_flush(stream);
     return 0;

@@ -4,8 +4,12 @@
 #include <aiofastnet/error.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ALL_FLAGS                                                                                  \
+    (AFN_STREAM_PAUSED | AFN_STREAM_READ_ONLY | AFN_STREAM_WRITE_ONLY | AFN_STREAM_BORROWED)
 
 /* ---- the run ---- */
 
@@ -17,6 +21,21 @@ static void note_events(struct afn_stream *stream, uint32_t events)
         stream->has_hint = true;
     if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
         stream->is_writable = true;
+}
+
+/*
+ * The reader of a write-only stream is gone, and what is queued has nowhere to go.  A device is not
+ * asked: the other end of a terminal may be opened again.
+ */
+static void note_hangup(struct afn_stream *stream, uint32_t events)
+{
+    if (!stream->is_write_only || stream->kind == AFN__FD_DEVICE ||
+        !(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+        return;
+    if (stream->write_error)
+        afn__stream_lose(stream, stream->write_error);
+    else
+        afn__stream_lose(stream, afn_stream_get_write_buffer_size(stream) ? -EPIPE : 0);
 }
 
 /* Ends a close whose last bytes have gone. */
@@ -41,7 +60,7 @@ static void close_wire(struct afn_stream *stream, int error)
 {
     const struct afn_carrier_ops *ops = stream->carrier_ops;
 
-    if (stream->fd >= 0 && !stream->is_fd_taken)
+    if (stream->fd >= 0 && !stream->is_fd_taken && !stream->is_fd_borrowed)
         afn__sys_close(stream->fd);
     stream->fd = -1;
     stream->carrier_ops = NULL;
@@ -68,6 +87,7 @@ static void run(struct afn__source *source, uint32_t events)
     struct afn_stream *stream = (struct afn_stream *)source;
 
     note_events(stream, events);
+    note_hangup(stream, events);
     if (!stream->is_lost && !stream->is_secured &&
         (!stream->has_begun || stream->engine->has_input(stream->engine_user)))
         afn__stream_handshake(stream);
@@ -144,7 +164,41 @@ static bool copy_handler(struct afn_stream_handler *target,
         size = sizeof(*target);
     memset(target, 0, sizeof(*target));
     memcpy(target, handler, size);
-    return target->data || (target->get_buffer && target->buffer_updated);
+    return true;
+}
+
+static bool suits(const struct afn_stream *stream, const struct afn_stream_handler *handler)
+{
+    return stream->is_write_only || handler->data ||
+           (handler->get_buffer && handler->buffer_updated);
+}
+
+/* What the flags say, or how a pipe or a device was opened. */
+static int find_direction(struct afn_stream *stream, unsigned int flags)
+{
+    int access = O_RDWR;
+
+    if (!afn__fd_is_socket(stream->kind))
+        access = afn__sys_get_access(stream->fd);
+    if (access < 0)
+        return access;
+    stream->is_read_only = (flags & AFN_STREAM_READ_ONLY) || access == O_RDONLY;
+    stream->is_write_only = (flags & AFN_STREAM_WRITE_ONLY) || access == O_WRONLY;
+    return stream->is_read_only && stream->is_write_only ? -EINVAL : 0;
+}
+
+/* Devices such as /dev/null are always ready, and cannot be waited for. */
+static int add_source(struct afn_stream *stream, struct afn_reactor *reactor)
+{
+    int result = afn__source_add(&stream->source, reactor, stream->fd,
+                                 afn__stream_get_events(stream));
+
+    if (result != -EPERM || stream->kind != AFN__FD_DEVICE)
+        return result;
+    result = afn__source_add(&stream->source, reactor, -1, 0);
+    stream->is_readable = true;
+    afn__source_schedule(&stream->source);
+    return result;
 }
 
 /* A stream that nothing carries yet; its last failure is left to the caller. */
@@ -154,7 +208,7 @@ static int make(struct afn_reactor *reactor, const struct afn_stream_handler *ha
     struct afn_stream_handler copy;
     struct afn_stream *stream;
 
-    if (!reactor || !ret_stream || (flags & ~AFN_STREAM_PAUSED) || !copy_handler(&copy, handler))
+    if (!reactor || !ret_stream || !copy_handler(&copy, handler))
         return -EINVAL;
     stream = calloc(1, sizeof(*stream));
     if (!stream)
@@ -178,16 +232,22 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
                    void *user, unsigned int flags, struct afn_stream **ret_stream)
 {
     struct afn_stream *stream;
-    int result = fd < 0 ? -EINVAL : make(reactor, handler, user, flags, &stream);
+    int result = fd < 0 || (flags & ~ALL_FLAGS) ? -EINVAL
+                                               : make(reactor, handler, user, flags, &stream);
 
     if (result < 0)
         return result;
     stream->fd = fd;
+    stream->is_fd_borrowed = flags & AFN_STREAM_BORROWED;
     result = afn__sys_get_kind(fd, &stream->kind);
+    if (result == 0)
+        result = find_direction(stream, flags);
+    if (result == 0 && !suits(stream, &stream->handler))
+        result = -EINVAL;
     if (result == 0)
         result = afn__sys_set_nonblocking(fd);
     if (result == 0)
-        result = afn__source_add(&stream->source, reactor, fd, EPOLLIN | EPOLLRDHUP | EPOLLPRI);
+        result = add_source(stream, reactor);
     if (result < 0) {
         free(stream);
         return result;
@@ -207,10 +267,16 @@ int afn_stream_new_over(struct afn_reactor *reactor, const struct afn_carrier_op
                         unsigned int flags, struct afn_stream **ret_stream)
 {
     struct afn_stream *stream;
-    int result = is_carrier(ops) ? make(reactor, handler, user, flags, &stream) : -EINVAL;
+    int result = !is_carrier(ops) || (flags & ~AFN_STREAM_PAUSED)
+                     ? -EINVAL
+                     : make(reactor, handler, user, flags, &stream);
 
     if (result < 0)
         return result;
+    if (!suits(stream, &stream->handler)) {
+        free(stream);
+        return -EINVAL;
+    }
     afn__source_add(&stream->source, reactor, -1, 0);
     stream->carrier_ops = ops;
     stream->carrier = carrier;
@@ -253,7 +319,7 @@ int afn_stream_set_handler(struct afn_stream *stream, const struct afn_stream_ha
 {
     struct afn_stream_handler copy;
 
-    if (!copy_handler(&copy, handler))
+    if (!copy_handler(&copy, handler) || !suits(stream, &copy))
         return -EINVAL;
     stream->handler = copy;
     stream->user = user;
@@ -279,7 +345,7 @@ void afn_stream_resume_reading(struct afn_stream *stream)
 bool afn_stream_is_reading(const struct afn_stream *stream)
 {
     return AFN__GLANCE(stream->is_reading) && !AFN__GLANCE(stream->is_closing) &&
-           !AFN__GLANCE(stream->end);
+           !AFN__GLANCE(stream->end) && !stream->is_write_only;
 }
 
 /* ---- closing ---- */
@@ -334,7 +400,7 @@ int afn_stream_take_fd(struct afn_stream *stream)
 {
     if (!stream->has_told_closed)
         return -EBUSY;
-    if (stream->is_fd_taken || stream->fd < 0)
+    if (stream->is_fd_taken || stream->is_fd_borrowed || stream->fd < 0)
         return -EBADF;
     stream->is_fd_taken = true;
     return stream->fd;

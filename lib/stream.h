@@ -43,6 +43,10 @@ struct afn_stream {
     int error;       /* the first reason for the loss */
     struct afn_stream_stats stats;
 
+    /* What it is */
+    bool is_read_only;
+    bool is_write_only;
+    bool is_fd_borrowed;
     /* Reading */
     bool is_reading;     /* wanted by the program */
     bool is_readable;    /* the kernel may have something */
@@ -81,6 +85,12 @@ static inline bool afn__stream_goes_on(const struct afn_stream *stream)
 
 /* Remembers why the stream will be lost. */
 void afn__stream_note_error(struct afn_stream *stream, int error);
+
+/* What is watched besides EPOLLOUT. */
+static inline uint32_t afn__stream_get_events(const struct afn_stream *stream)
+{
+    return EPOLLRDHUP | (stream->is_write_only ? 0 : (uint32_t)EPOLLIN | EPOLLPRI);
+}
 
 /* The stream is gone; the first error counts.  closed is told by a run. */
 void afn__stream_lose(struct afn_stream *stream, int error);

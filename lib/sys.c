@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -103,17 +105,36 @@ int afn__sys_set_nonblocking(int fd)
     return flags & O_NONBLOCK ? 0 : result_of(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
+static int get_file_kind(int fd, enum afn__fd_kind *ret_kind)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if (!S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode))
+        return -EPERM; /* which epoll says of regular files */
+    *ret_kind = S_ISFIFO(status.st_mode) ? AFN__FD_PIPE : AFN__FD_DEVICE;
+    return 0;
+}
+
 int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
 {
     int domain;
     socklen_t length = sizeof(domain);
 
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
-        return -errno;
+        return errno == ENOTSOCK ? get_file_kind(fd, ret_kind) : -errno;
     *ret_kind = domain == AF_INET || domain == AF_INET6 ? AFN__FD_TCP
                 : domain == AF_UNIX                     ? AFN__FD_UNIX
                                                         : AFN__FD_OTHER;
     return 0;
+}
+
+int afn__sys_get_access(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags < 0 ? -errno : flags & O_ACCMODE;
 }
 
 /*
@@ -137,8 +158,9 @@ ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t lengt
     ssize_t count;
 
     do
-        count = kind == AFN__FD_UNIX ? receive_unix(fd, buffer, length, &short_is_proof)
-                                     : recv(fd, buffer, length, 0);
+        count = kind == AFN__FD_UNIX       ? receive_unix(fd, buffer, length, &short_is_proof)
+                : afn__fd_is_socket(kind) ? recv(fd, buffer, length, 0)
+                                          : read(fd, buffer, length);
     while (count < 0 && errno == EINTR);
     if (count < 0) {
         *ret_drained = true;
@@ -232,6 +254,66 @@ int afn__sys_send_to(int fd, const void *data, size_t length, const struct socka
     if (sent < 0)
         return errno == EWOULDBLOCK ? -EAGAIN : -errno;
     return 0;
+}
+
+/*
+ * A write to a pipe that nobody reads raises SIGPIPE in the calling thread, and there is no flag
+ * against it.  Where the program does not ignore the signal, it is blocked meanwhile, and taken out
+ * of the thread's queue if the write put it there.
+ */
+struct sigpipe_hold {
+    bool is_held;
+    bool was_pending;
+    sigset_t mask;
+};
+
+static void hold_sigpipe(struct sigpipe_hold *hold)
+{
+    struct sigaction action;
+    sigset_t set;
+
+    hold->is_held = hold->was_pending = false;
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+        return;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    hold->is_held = pthread_sigmask(SIG_BLOCK, &set, &hold->mask) == 0;
+    /* It can be pending only where it was blocked before: then it is somebody else's. */
+    if (hold->is_held && sigismember(&hold->mask, SIGPIPE) == 1)
+        hold->was_pending = sigpending(&set) == 0 && sigismember(&set, SIGPIPE) == 1;
+}
+
+static void release_sigpipe(const struct sigpipe_hold *hold, bool is_raised)
+{
+    const struct timespec now = {0};
+    sigset_t set;
+
+    if (!hold->is_held)
+        return;
+    if (is_raised && !hold->was_pending) {
+        sigemptyset(&set);
+        sigaddset(&set, SIGPIPE);
+        while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    }
+    pthread_sigmask(SIG_SETMASK, &hold->mask, NULL);
+}
+
+ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count)
+{
+    struct sigpipe_hold hold;
+    ssize_t written;
+    int error;
+
+    hold_sigpipe(&hold);
+    do
+        written = writev(fd, parts, count < IOV_MAX ? (int)count : IOV_MAX);
+    while (written < 0 && errno == EINTR);
+    error = written < 0 ? errno : 0;
+    release_sigpipe(&hold, error == EPIPE);
+    if (error)
+        return error == EWOULDBLOCK ? -EAGAIN : -error;
+    return written;
 }
 
 int afn__sys_shutdown_write(int fd)

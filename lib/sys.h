@@ -18,8 +18,15 @@
 enum afn__fd_kind {
     AFN__FD_TCP,
     AFN__FD_UNIX,
-    AFN__FD_OTHER
+    AFN__FD_OTHER, /* sockets until here */
+    AFN__FD_PIPE,
+    AFN__FD_DEVICE /* a terminal, or another character device */
 };
+
+static inline bool afn__fd_is_socket(enum afn__fd_kind kind)
+{
+    return kind <= AFN__FD_OTHER;
+}
 
 int afn__sys_epoll_create(void);
 int afn__sys_epoll_add(int epoll_fd, int fd, uint32_t events, void *data);
@@ -35,6 +42,7 @@ uint64_t afn__sys_now(void); /* CLOCK_MONOTONIC in microseconds */
 int afn__sys_close(int fd);
 int afn__sys_set_nonblocking(int fd);
 int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
+int afn__sys_get_access(int fd); /* O_RDONLY, O_WRONLY or O_RDWR */
 
 /*
  * Receives.  *ret_drained says that the kernel has proved that it holds no more for now: either by
@@ -43,6 +51,7 @@ int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
 ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
                       bool *ret_drained);
 ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count);
+ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count); /* to what is no socket */
 int afn__sys_shutdown_write(int fd);
 
 /* One of several datagrams; data, length and the room for an address are the caller's. */

@@ -13,7 +13,8 @@ extern "C" {
 
 /*
  * A stream carries bytes both ways over a connected stream socket, in the clear or through TLS
- * (tls.h), with a queue for what the kernel does not take at once.
+ * (tls.h), with a queue for what the kernel does not take at once.  It does so over terminals and
+ * other character devices, too, and one way over pipes.
  *
  * Lifetime: the program holds references.  Dropping the last one of a stream that was not closed
  * frees it at once, without I/O and without a callback.  After afn_stream_close() or
@@ -29,7 +30,7 @@ struct afn_reactor;
 
 /*
  * What a stream tells its user; all from dispatch.  Set size to sizeof(struct afn_stream_handler).
- * Any member may be NULL, except that one of data and get_buffer is needed.
+ * Any member may be NULL, except that one of data and get_buffer is needed to read.
  */
 struct afn_stream_handler {
     size_t size;
@@ -61,18 +62,35 @@ struct afn_buffer {
 };
 
 /* Flags of afn_stream_new(). */
-#define AFN_STREAM_PAUSED 1u /* no data is delivered before afn_stream_resume_reading() */
+#define AFN_STREAM_PAUSED 1u     /* no data is delivered before afn_stream_resume_reading() */
+#define AFN_STREAM_READ_ONLY 2u  /* nothing is to be written */
+#define AFN_STREAM_WRITE_ONLY 4u /* nothing is to be read */
+/* The descriptor stays the caller's, who closes it in the closed callback or after the last unref. */
+#define AFN_STREAM_BORROWED 8u
 
 /* A watermark that is left as it is, or as the other one implies. */
 #define AFN_STREAM_DEFAULT_LIMIT SIZE_MAX
 
 /*
- * Makes a stream of a connected stream socket (TCP or Unix).
+ * Makes a stream of a connected stream socket (TCP or Unix), of either end of a pipe or FIFO, or of
+ * a character device such as a terminal.
  *
- * Ownership: the descriptor belongs to the stream, on success only; it is made non-blocking.  The
- * handler is copied.  The caller gets one reference.
- * Returns: 0, -EINVAL, -ENOMEM or a negative errno of getsockopt(2), fcntl(2) and epoll_ctl(2); the
- *          descriptor may then be non-blocking all the same.
+ * What is no socket and is open for one direction only, is READ_ONLY or WRITE_ONLY without the
+ * flag.  A read-only stream closes after its eof callback, whatever that returns, and takes no
+ * writes.  A write-only one gets no data, needs neither data nor get_buffer, and notices when the
+ * reader of its pipe or socket is gone: the closed callback then has -EPIPE if bytes were queued,
+ * otherwise 0.  afn_stream_write_eof() closes it.  Neither can be given an engine.
+ *
+ * A write never raises SIGPIPE.  On what is no socket that takes three more system calls, or one
+ * when the program ignores the signal.
+ *
+ * Ownership: the descriptor belongs to the stream, on success only, and unless it is BORROWED; it is
+ * made non-blocking, and so is whatever else shares its open file description.  The handler is
+ * copied.  The caller gets one reference.
+ * Returns: 0, -EINVAL, also for a direction for which the descriptor is not open; -EPERM for a
+ *          regular file and everything else that no event tells of; -ENOMEM; or a negative errno of
+ *          getsockopt(2), fstat(2), fcntl(2) and epoll_ctl(2).  The descriptor may then be
+ *          non-blocking all the same.
  * Since: 0.1.0
  */
 int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_handler *handler,
@@ -130,9 +148,10 @@ void afn_stream_uncork(struct afn_stream *stream);
 
 /*
  * Ends the sending direction once the queue is empty: shutdown(2), or close_notify on TLS.  Reading
- * goes on.
+ * goes on; a stream that is write-only closes.
  *
- * Returns: 0, also when called before; -EPIPE when the stream is closing or lost.
+ * Returns: 0, also when called before; -EPIPE when the stream is closing, lost or read-only;
+ *          -EOPNOTSUPP on a device that is read as well.
  * Since: 0.1.0
  */
 int afn_stream_write_eof(struct afn_stream *stream);
@@ -205,7 +224,8 @@ int afn_stream_get_fd(const struct afn_stream *stream);
  * Takes the descriptor back, unclosed.  Only inside the closed callback.
  *
  * Ownership: the descriptor is the caller's.
- * Returns: the descriptor, -EBUSY before the closed callback, -EBADF when it was taken before.
+ * Returns: the descriptor, -EBUSY before the closed callback, -EBADF when it was taken before or is
+ *          borrowed.
  * Since: 0.1.0
  */
 int afn_stream_take_fd(struct afn_stream *stream);

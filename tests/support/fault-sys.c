@@ -216,6 +216,13 @@ int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
     return error < 0 ? error : real_sys_get_kind(fd, ret_kind);
 }
 
+int afn__sys_get_access(int fd)
+{
+    int error = meet(FAULT_GET_ACCESS);
+
+    return error < 0 ? error : real_sys_get_access(fd);
+}
+
 ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
                       bool *ret_drained)
 {
@@ -236,7 +243,8 @@ ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t lengt
     return result;
 }
 
-ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
+static ssize_t transfer(int fd, const struct iovec *parts, size_t count,
+                        ssize_t (*call)(int fd, const struct iovec *parts, size_t count))
 {
     int error = meet(FAULT_SEND);
     size_t room = limits[FAULT_SEND];
@@ -250,16 +258,26 @@ ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
         return error;
     }
     if (room == 0)
-        return real_sys_send(fd, parts, count);
+        return call(fd, parts, count);
     for (; used < count && used < PARTS && room > 0; used++) {
         short_parts[used] = parts[used];
         if (short_parts[used].iov_len > room)
             short_parts[used].iov_len = room;
         room -= short_parts[used].iov_len;
     }
-    result = real_sys_send(fd, short_parts, used);
+    result = call(fd, short_parts, used);
     announce_again(fd);
     return result;
+}
+
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
+{
+    return transfer(fd, parts, count, real_sys_send);
+}
+
+ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count)
+{
+    return transfer(fd, parts, count, real_sys_write);
 }
 
 static unsigned int limit_batch(enum fault_call call, unsigned int count)

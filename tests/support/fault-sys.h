@@ -13,7 +13,7 @@
 
 enum fault_call {
     FAULT_RECV,
-    FAULT_SEND,
+    FAULT_SEND, /* writes to what is no socket, too */
     FAULT_SHUTDOWN,
     FAULT_ACCEPT,
     FAULT_SOCKET,
@@ -23,6 +23,7 @@ enum fault_call {
     FAULT_CLOSE,
     FAULT_SET_NONBLOCKING,
     FAULT_GET_KIND,
+    FAULT_GET_ACCESS,
     FAULT_EPOLL_CREATE,
     FAULT_EPOLL_ADD,
     FAULT_EPOLL_MODIFY,

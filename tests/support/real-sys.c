@@ -17,6 +17,7 @@
 #define afn__sys_epoll_wait real_sys_epoll_wait
 #define afn__sys_eventfd real_sys_eventfd
 #define afn__sys_eventfd_raise real_sys_eventfd_raise
+#define afn__sys_get_access real_sys_get_access
 #define afn__sys_get_error real_sys_get_error
 #define afn__sys_get_kind real_sys_get_kind
 #define afn__sys_now real_sys_now
@@ -30,5 +31,6 @@
 #define afn__sys_socket real_sys_socket
 #define afn__sys_timerfd real_sys_timerfd
 #define afn__sys_timerfd_set real_sys_timerfd_set
+#define afn__sys_write real_sys_write
 
 #include "sys.c"

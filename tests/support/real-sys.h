@@ -16,6 +16,7 @@ int real_sys_epoll_remove(int epoll_fd, int fd);
 int real_sys_epoll_wait(int epoll_fd, struct epoll_event *events, int capacity, int timeout);
 int real_sys_eventfd(void);
 int real_sys_eventfd_raise(int fd);
+int real_sys_get_access(int fd);
 int real_sys_get_error(int fd);
 int real_sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
 uint64_t real_sys_now(void);
@@ -31,5 +32,6 @@ int real_sys_shutdown_write(int fd);
 int real_sys_socket(int family);
 int real_sys_timerfd(void);
 int real_sys_timerfd_set(int fd, uint64_t deadline);
+ssize_t real_sys_write(int fd, const struct iovec *parts, size_t count);
 
 #endif
