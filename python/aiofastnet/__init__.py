@@ -14,6 +14,8 @@ as the loop's methods and asyncio's stream functions are, with the loop as their
 from . import _core
 from ._api import (
     connect_accepted_socket,
+    connect_read_pipe,
+    connect_write_pipe,
     create_connection,
     create_server,
     create_unix_connection,
@@ -23,6 +25,16 @@ from ._api import (
 )
 from ._factory import install_policy, loop_factory
 from ._patch import patch_loop
+from ._sock import (
+    sock_accept,
+    sock_connect,
+    sock_recv,
+    sock_recv_into,
+    sock_recvfrom,
+    sock_recvfrom_into,
+    sock_sendall,
+    sock_sendto,
+)
 from ._streams import (
     open_connection,
     open_unix_connection,
@@ -32,6 +44,8 @@ from ._streams import (
 
 __all__ = (
     "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
     "create_connection",
     "create_server",
     "create_unix_connection",
@@ -43,6 +57,14 @@ __all__ = (
     "open_unix_connection",
     "patch_loop",
     "sendfile",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
     "start_server",
     "start_tls",
     "start_unix_server",

@@ -5,10 +5,12 @@ from asyncio import (
     AbstractEventLoopPolicy,
     BaseProtocol,
     BaseTransport,
+    ReadTransport,
     Server,
     StreamReader,
     StreamWriter,
     Transport,
+    WriteTransport,
 )
 from collections.abc import Awaitable, Callable, Sequence
 from os import PathLike
@@ -16,10 +18,13 @@ from socket import socket
 from ssl import SSLContext, SSLSession
 from typing import IO, Any, Optional, TypedDict, TypeVar, Union, overload
 
+from _typeshed import ReadableBuffer, WriteableBuffer
 from typing_extensions import Literal, TypeAlias
 
 __all__ = (
     "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
     "create_connection",
     "create_server",
     "create_unix_connection",
@@ -31,6 +36,14 @@ __all__ = (
     "open_unix_connection",
     "patch_loop",
     "sendfile",
+    "sock_accept",
+    "sock_connect",
+    "sock_recv",
+    "sock_recv_into",
+    "sock_recvfrom",
+    "sock_recvfrom_into",
+    "sock_sendall",
+    "sock_sendto",
     "start_server",
     "start_tls",
     "start_unix_server",
@@ -307,6 +320,16 @@ else:
         ssl_session: Optional[SSLSession] = ...,
     ) -> Transport: ...
 
+async def connect_read_pipe(
+    loop: AbstractEventLoop,
+    protocol_factory: Callable[[], _Protocol],
+    pipe: Any,
+) -> tuple[ReadTransport, _Protocol]: ...
+async def connect_write_pipe(
+    loop: AbstractEventLoop,
+    protocol_factory: Callable[[], _Protocol],
+    pipe: Any,
+) -> tuple[WriteTransport, _Protocol]: ...
 async def sendfile(
     loop: AbstractEventLoop,
     transport: BaseTransport,
@@ -315,6 +338,21 @@ async def sendfile(
     count: Optional[int] = ...,
     *,
     fallback: bool = ...,
+) -> int: ...
+
+async def sock_accept(loop: AbstractEventLoop, sock: socket) -> tuple[socket, Any]: ...
+async def sock_connect(loop: AbstractEventLoop, sock: socket, address: Any) -> None: ...
+async def sock_recv(loop: AbstractEventLoop, sock: socket, n: int) -> bytes: ...
+async def sock_recv_into(loop: AbstractEventLoop, sock: socket, buf: WriteableBuffer) -> int: ...
+async def sock_recvfrom(
+    loop: AbstractEventLoop, sock: socket, bufsize: int
+) -> tuple[bytes, Any]: ...
+async def sock_recvfrom_into(
+    loop: AbstractEventLoop, sock: socket, buf: WriteableBuffer, nbytes: int = ...
+) -> tuple[int, Any]: ...
+async def sock_sendall(loop: AbstractEventLoop, sock: socket, data: ReadableBuffer) -> None: ...
+async def sock_sendto(
+    loop: AbstractEventLoop, sock: socket, data: ReadableBuffer, address: Any
 ) -> int: ...
 
 # asyncio's stream functions.  Further keywords are those of the loop's method.

@@ -24,6 +24,8 @@ _Stock = asyncio.SelectorEventLoop
 # What asyncio does on the adapter; each other public method of the adapter is the user's loop's.
 HOSTED = (
     "connect_accepted_socket",
+    "connect_read_pipe",
+    "connect_write_pipe",
     "create_connection",
     "create_server",
     "create_unix_connection",
@@ -113,6 +115,7 @@ class LoopAdapter(_Stock):
         self.originals = {}  # what patch_loop() has hidden, by name; empty on an unpatched loop
         self._reactor = None
         self._listeners = {}
+        self.watches = {}  # of _sock.py: who waits for a socket, by descriptor and direction
         # From 3.13 on asyncio notes here which paths to remove with their listener.
         self._unix_server_sockets = getattr(loop, "_unix_server_sockets", {})
 
@@ -226,6 +229,12 @@ class LoopAdapter(_Stock):
             # Nobody else closes it when an argument is refused here.
             rawsock.close()
             raise
+
+    def _make_read_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        return self.reactor.make_read_pipe_transport(pipe, protocol, waiter, extra)
+
+    def _make_write_pipe_transport(self, pipe, protocol, waiter=None, extra=None):
+        return self.reactor.make_write_pipe_transport(pipe, protocol, waiter, extra)
 
     def _start_serving(
         self,

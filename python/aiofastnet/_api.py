@@ -50,6 +50,18 @@ async def connect_accepted_socket(loop, *args, **kwargs):
     return await connector_of(loop).connect_accepted_socket(*args, **kwargs)
 
 
+@_as_method("connect_read_pipe")
+async def connect_read_pipe(loop, *args, **kwargs):
+    """Read from a pipe, as loop.connect_read_pipe(); return (transport, protocol)."""
+    return await connector_of(loop).connect_read_pipe(*args, **kwargs)
+
+
+@_as_method("connect_write_pipe")
+async def connect_write_pipe(loop, *args, **kwargs):
+    """Write to a pipe, as loop.connect_write_pipe(); return (transport, protocol)."""
+    return await connector_of(loop).connect_write_pipe(*args, **kwargs)
+
+
 @_as_method("create_server")
 async def create_server(loop, *args, **kwargs):
     """Serve TCP, as loop.create_server(); return an asyncio.Server."""

@@ -17,6 +17,21 @@ class Transport(asyncio.Transport):
     def get_write_buffer_limits(self) -> tuple[int, int]: ...
 
 @final
+class ReadPipeTransport(asyncio.ReadTransport):
+    """The reading end of a pipe; made by Reactor only."""
+
+    @property
+    def _loop(self) -> AbstractEventLoop: ...
+
+@final
+class WritePipeTransport(asyncio.WriteTransport):
+    """The writing end of a pipe; made by Reactor only."""
+
+    @property
+    def _loop(self) -> AbstractEventLoop: ...
+    def get_write_buffer_limits(self) -> tuple[int, int]: ...
+
+@final
 class Reactor:
     """Everything that an event loop's transports share; one per loop."""
 
@@ -61,6 +76,20 @@ class Reactor:
         ssl_session: Optional[SSLSession] = ...,
         received: bytes = ...,
     ) -> Transport: ...
+    def make_read_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: BaseProtocol,
+        waiter: Optional[Future[None]] = ...,
+        extra: Optional[Mapping[str, Any]] = ...,
+    ) -> ReadPipeTransport: ...
+    def make_write_pipe_transport(
+        self,
+        pipe: Any,
+        protocol: BaseProtocol,
+        waiter: Optional[Future[None]] = ...,
+        extra: Optional[Mapping[str, Any]] = ...,
+    ) -> WritePipeTransport: ...
     def start_serving(
         self,
         sock: socket,

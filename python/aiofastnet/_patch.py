@@ -7,14 +7,17 @@ import inspect
 import types
 from asyncio import base_events, selector_events
 
+from . import _sock
 from ._adapter import HOSTED, adapter_of
 
 # Where the methods of a loop that shares asyncio's connection logic meet the transports; and
 # the connects, which the adapter makes safe against eager tasks and able to resume a session.
 _SEAMS = (
     "_create_connection_transport",
+    "_make_read_pipe_transport",
     "_make_socket_transport",
     "_make_ssl_transport",
+    "_make_write_pipe_transport",
     "_start_serving",
     "_stop_serving",
     "create_connection",
@@ -25,7 +28,7 @@ _SEAMS = (
 
 
 def patch_loop(loop=None):
-    """Make `loop` create its TCP, Unix and TLS connections with aiofastnet, and return it.
+    """Make `loop` create its TCP, Unix, TLS and pipe transports with aiofastnet, and return it.
 
     Without an argument it is the current loop, asyncio.get_event_loop().  This may be done before
     the loop runs and while it runs; transports that exist stay what they are.  A second call
@@ -48,7 +51,30 @@ def patch_loop(loop=None):
     for name, function in methods.items():
         # A bound method in the instance compares, binds and is inspected as the class's would.
         setattr(loop, name, types.MethodType(function, loop))
+    for name, arguments in _SOCK_METHODS.items():
+        if _lacks(loop, name, arguments):
+            setattr(loop, name, types.MethodType(getattr(_sock, name), loop))
     return loop
+
+
+def _lacks(loop, name, arguments):
+    """Has the loop no such method, or one that only says so?"""
+    method = getattr(loop, name, None)
+    if method is None:
+        return True
+    if isinstance(loop, selector_events.BaseSelectorEventLoop):
+        return False
+    attempt = method(*[None] * arguments)
+    try:
+        attempt.send(None)
+    except NotImplementedError:
+        return True
+    except Exception:
+        # What it thinks of a socket that is None.
+        return False
+    finally:
+        attempt.close()
+    return False
 
 
 def _forward(name):
@@ -92,3 +118,16 @@ _ON_OTHERS.update(
     (name, _guard(name)) for name in ("add_reader", "add_writer", "remove_reader", "remove_writer")
 )
 _ON_OTHERS["close"] = _close
+
+# With how many arguments.  They are installed where the loop has none: for one that has to wait,
+# asyncio's own were measured to be 20 to 35 % faster, and uvloop's 60 %.
+_SOCK_METHODS = {
+    "sock_accept": 1,
+    "sock_connect": 2,
+    "sock_recv": 2,
+    "sock_recv_into": 2,
+    "sock_recvfrom": 2,
+    "sock_recvfrom_into": 2,
+    "sock_sendall": 2,
+    "sock_sendto": 3,
+}

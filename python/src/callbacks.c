@@ -162,6 +162,23 @@ static void fail(TransportObject *transport, const char *message)
     callbacks_fatal(transport, transport->tls != NULL ? "Fatal error on SSL protocol" : message);
 }
 
+#define FATAL "Fatal error: "
+
+/* An exception of a protocol: asyncio's pipe transports outlive it, and its other ones do not. */
+static void fail_or_go_on(TransportObject *transport, const char *message)
+{
+    PyObject *exception;
+
+    if (transport->role == TRANSPORT_SOCKET) {
+        fail(transport, message);
+        return;
+    }
+    exception = callbacks_catch(transport->reactor);
+    if (exception != NULL)
+        report(transport, exception, message + sizeof(FATAL) - 1);
+    Py_XDECREF(exception);
+}
+
 void callbacks_data_received(TransportObject *transport, PyObject *bytes)
 {
     struct module_names *names = &transport->reactor->state->names;
@@ -172,7 +189,7 @@ void callbacks_data_received(TransportObject *transport, PyObject *bytes)
         Py_DECREF(bytes);
     }
     if (result == NULL)
-        fail(transport, "Fatal error: protocol.data_received() call failed.");
+        fail_or_go_on(transport, FATAL "protocol.data_received() call failed.");
     Py_XDECREF(result);
 }
 
@@ -217,7 +234,7 @@ void callbacks_buffer_updated(TransportObject *transport, size_t length)
         Py_DECREF(count);
     }
     if (result == NULL)
-        fail(transport, "Fatal error: protocol.buffer_updated() call failed.");
+        fail_or_go_on(transport, FATAL "protocol.buffer_updated() call failed.");
     Py_XDECREF(result);
 }
 
@@ -233,10 +250,10 @@ bool callbacks_eof_received(TransportObject *transport)
     if (result != NULL)
         keep_open = PyObject_IsTrue(result);
     Py_XDECREF(result);
-    if (keep_open < 0)
-        callbacks_fatal(transport, transport->tls != NULL
-                                       ? "Error calling eof_received()"
-                                       : "Fatal error: protocol.eof_received() call failed.");
+    if (keep_open < 0 && transport->tls != NULL)
+        callbacks_fatal(transport, "Error calling eof_received()");
+    else if (keep_open < 0)
+        fail_or_go_on(transport, FATAL "protocol.eof_received() call failed.");
     return keep_open > 0;
 }
 

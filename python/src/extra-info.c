@@ -141,7 +141,7 @@ static PyObject *compute(TransportObject *self, PyObject *name)
     bool is_known = false;
     PyObject *value;
 
-    if (!PyUnicode_Check(name))
+    if (!PyUnicode_Check(name) || self->role != TRANSPORT_SOCKET)
         return NULL;
     value = self->tls != NULL ? tls_get_extra_info(self, name, &is_known) : NULL;
     if (is_known)

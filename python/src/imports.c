@@ -28,19 +28,23 @@ static PyObject *import_constant(const char *name, double fallback)
 }
 
 /*
- * The transport type puts its own fields behind those of asyncio.Transport, whose one field is the
- * slot _extra.
+ * The transport types put their own fields behind those of asyncio's, whose one field is the slot
+ * _extra.
  */
 static int check_base(PyObject *transport)
 {
     PyTypeObject *type = (PyTypeObject *)transport;
 
+    if (transport == NULL)
+        return -1;
     if (PyType_Check(transport) &&
         type->tp_basicsize == (Py_ssize_t)(sizeof(PyObject) + sizeof(PyObject *)) &&
         type->tp_itemsize == 0 && type->tp_dictoffset == 0 && type->tp_weaklistoffset == 0)
         return 0;
-    PyErr_SetString(PyExc_ImportError, "aiofastnet does not know the layout of asyncio.Transport "
-                                       "of this Python: it is expected to have one slot, _extra");
+    PyErr_Format(PyExc_ImportError,
+                 "aiofastnet does not know the layout of %R of this Python: it is expected to have "
+                 "one slot, _extra",
+                 transport);
     return -1;
 }
 
@@ -96,7 +100,13 @@ static int load_asyncio(struct module_state *state)
     PyObject *mode;
 
     imports->transport = import_name("asyncio", "Transport");
-    if (imports->transport == NULL || check_base(imports->transport) < 0)
+    if (check_base(imports->transport) < 0)
+        return -1;
+    imports->read_transport = import_name("asyncio", "ReadTransport");
+    if (check_base(imports->read_transport) < 0)
+        return -1;
+    imports->write_transport = import_name("asyncio", "WriteTransport");
+    if (check_base(imports->write_transport) < 0)
         return -1;
     imports->buffered_protocol = import_name("asyncio", "BufferedProtocol");
     imports->transport_socket = import_name("asyncio.trsock", "TransportSocket");

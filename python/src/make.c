@@ -6,8 +6,12 @@
 #include "transport.h"
 
 #include <netinet/tcp.h>
+#include <sys/stat.h>
 
-/* Transports of sockets that are connected already: what the loop's private methods make. */
+/*
+ * Transports of sockets that are connected already, and of pipes: what the loop's private methods
+ * make.
+ */
 
 /* As asyncio does; a Unix socket refuses, which is no matter. */
 static void set_nodelay(int fd)
@@ -28,14 +32,15 @@ static int set_extra(TransportObject *transport, PyObject *extra)
 }
 
 /* In the context that its callbacks are to run in: a copy of the current one. */
-static TransportObject *new_transport(ReactorObject *reactor, PyObject *protocol)
+static TransportObject *new_transport(ReactorObject *reactor, enum transport_role role,
+                                      PyObject *protocol)
 {
     PyObject *context = PyContext_CopyCurrent();
     TransportObject *transport;
 
     if (context == NULL)
         return NULL;
-    transport = transport_new(reactor, context);
+    transport = transport_new(reactor, role, context);
     Py_DECREF(context);
     if (transport != NULL && transport_set_protocol(transport, protocol) < 0)
         Py_CLEAR(transport);
@@ -114,7 +119,7 @@ PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyO
                                      &protocol, &waiter, &extra, &server) ||
         reactor_check_thread(self) < 0)
         return NULL;
-    transport = new_transport(self, protocol);
+    transport = new_transport(self, TRANSPORT_SOCKET, protocol);
     if (transport == NULL)
         return NULL;
     if (set_extra(transport, extra) < 0 ||
@@ -153,7 +158,7 @@ PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObje
         reactor_check_thread(self) < 0)
         return NULL;
     request.server_side = server_side;
-    transport = new_transport(self, protocol);
+    transport = new_transport(self, TRANSPORT_SOCKET, protocol);
     if (transport == NULL)
         return NULL;
     if (set_extra(transport, extra) < 0 || tls_prepare(transport, &request) < 0 ||
@@ -173,7 +178,7 @@ static TransportObject *check_upgrade(ReactorObject *self, PyObject *transport)
 {
     TransportObject *old = (TransportObject *)transport;
 
-    if (!PyObject_TypeCheck(transport, self->state->transport_type))
+    if (!PyObject_TypeCheck(transport, self->state->transport_types[TRANSPORT_SOCKET]))
         return NULL;
     if (old->reactor != self) {
         PyErr_SetString(PyExc_RuntimeError, "the transport belongs to another event loop");
@@ -261,7 +266,7 @@ PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywo
     request.server_side = server_side;
     old = reactor_check_thread(self) < 0 ? NULL : check_upgrade(self, transport);
     if (!PyErr_Occurred())
-        upgraded = new_transport(self, protocol);
+        upgraded = new_transport(self, TRANSPORT_SOCKET, protocol);
     if (upgraded != NULL)
         succeeded = tls_prepare(upgraded, &request) == 0 &&
                     (old != NULL ? upgrade(upgraded, old, &received)
@@ -275,4 +280,70 @@ PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywo
         upgraded->waiter = Py_NewRef(waiter);
     diagnostics_upgraded(upgraded, transport);
     return (PyObject *)upgraded;
+}
+
+static int check_pipe(int fd, const char *complaint)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || S_ISCHR(status.st_mode))
+        return 0;
+    PyErr_SetString(PyExc_ValueError, complaint);
+    return -1;
+}
+
+/* extra, and the pipe in it. */
+static int set_pipe_extra(TransportObject *transport, PyObject *extra, PyObject *pipe)
+{
+    if (set_extra(transport, extra) < 0)
+        return -1;
+    if (transport->extra == NULL)
+        transport->extra = PyDict_New();
+    return transport->extra == NULL ? -1 : PyDict_SetItemString(transport->extra, "pipe", pipe);
+}
+
+static PyObject *make_pipe_transport(ReactorObject *self, PyObject *args, PyObject *keywords,
+                                     enum transport_role role, unsigned int flags,
+                                     const char *complaint)
+{
+    static char *names[] = {"pipe", "protocol", "waiter", "extra", NULL};
+    PyObject *pipe, *protocol, *waiter = Py_None, *extra = Py_None;
+    TransportObject *transport;
+    int fd;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OO", names, &pipe, &protocol, &waiter,
+                                     &extra) ||
+        reactor_check_thread(self) < 0)
+        return NULL;
+    fd = PyObject_AsFileDescriptor(pipe);
+    if (fd < 0 || check_pipe(fd, complaint) < 0)
+        return NULL;
+    transport = new_transport(self, role, protocol);
+    if (transport == NULL)
+        return NULL;
+    flags |= AFN_STREAM_PAUSED | AFN_STREAM_BORROWED;
+    if (set_pipe_extra(transport, extra, pipe) < 0 || transport_open(transport, fd, flags) < 0)
+        return discard(transport);
+    if (schedule_start(transport, waiter) < 0)
+        return discard(transport);
+    /* From here on the transport closes the pipe. */
+    transport->sock = Py_NewRef(pipe);
+    return (PyObject *)transport;
+}
+
+PyObject *reactor_make_read_pipe_transport(ReactorObject *self, PyObject *args, PyObject *keywords)
+{
+    return make_pipe_transport(self, args, keywords, TRANSPORT_READ_PIPE, AFN_STREAM_READ_ONLY,
+                               "Pipe transport is for pipes/sockets only.");
+}
+
+PyObject *reactor_make_write_pipe_transport(ReactorObject *self, PyObject *args,
+                                            PyObject *keywords)
+{
+    return make_pipe_transport(self, args, keywords, TRANSPORT_WRITE_PIPE, AFN_STREAM_WRITE_ONLY,
+                               "Pipe transport is only for pipes, sockets and character devices");
 }

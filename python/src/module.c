@@ -67,9 +67,13 @@ static int module_exec(PyObject *module)
     state->reactor_type = reactor_make_type(module);
     if (state->reactor_type == NULL || PyModule_AddType(module, state->reactor_type) < 0)
         return -1;
-    state->transport_type = transport_make_type(module, state);
-    if (state->transport_type == NULL || PyModule_AddType(module, state->transport_type) < 0)
-        return -1;
+    for (int role = TRANSPORT_SOCKET; role <= TRANSPORT_WRITE_PIPE; role++) {
+        PyTypeObject *type = transport_make_type(module, state, (enum transport_role)role);
+
+        state->transport_types[role] = type;
+        if (type == NULL || PyModule_AddType(module, type) < 0)
+            return -1;
+    }
     state->carrier_type = carrier_make_type(module);
     return state->carrier_type == NULL ? -1 : 0;
 }
@@ -90,7 +94,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     struct module_state *state = PyModule_GetState(module);
 
     Py_VISIT(state->reactor_type);
-    Py_VISIT(state->transport_type);
+    for (size_t role = 0; role <= TRANSPORT_WRITE_PIPE; role++)
+        Py_VISIT(state->transport_types[role]);
     Py_VISIT(state->carrier_type);
     for (size_t part = 0; part < 2; part++) {
         size_t count;
@@ -107,7 +112,8 @@ static int module_clear(PyObject *module)
     struct module_state *state = PyModule_GetState(module);
 
     Py_CLEAR(state->reactor_type);
-    Py_CLEAR(state->transport_type);
+    for (size_t role = 0; role <= TRANSPORT_WRITE_PIPE; role++)
+        Py_CLEAR(state->transport_types[role]);
     Py_CLEAR(state->carrier_type);
     for (size_t part = 0; part < 2; part++) {
         size_t count;

@@ -48,6 +48,8 @@ struct module_names {
 struct module_imports {
     PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
     PyObject *transport;         /* asyncio.Transport */
+    PyObject *read_transport;    /* asyncio.ReadTransport */
+    PyObject *write_transport;   /* asyncio.WriteTransport */
     PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
     PyObject *get_running_loop;  /* asyncio._get_running_loop, which raises nothing */
     PyObject *socket;            /* socket.socket */
@@ -71,7 +73,7 @@ struct module_imports {
 
 struct module_state {
     PyTypeObject *reactor_type;
-    PyTypeObject *transport_type;
+    PyTypeObject *transport_types[3]; /* by enum transport_role */
     PyTypeObject *carrier_type;
     struct module_names names;
     struct module_imports imports;

@@ -70,18 +70,26 @@ static int grow_table(ReactorObject *self, size_t needed)
     return 0;
 }
 
-int reactor_add(ReactorObject *self, TransportObject *transport)
+/* As with asyncio, add_reader() is not refused for the descriptor of a pipe. */
+static int note_descriptor(ReactorObject *self, TransportObject *transport)
 {
     size_t slot = (size_t)transport->fd;
     int r = 0;
 
+    if (transport->role != TRANSPORT_SOCKET)
+        return 0;
     Py_BEGIN_CRITICAL_SECTION(self);
     if (transport->fd >= 0 && slot >= self->by_fd_length)
         r = grow_table(self, slot + 1);
     if (transport->fd >= 0 && r == 0)
         self->by_fd[slot] = transport;
     Py_END_CRITICAL_SECTION();
-    if (r < 0)
+    return r;
+}
+
+int reactor_add(ReactorObject *self, TransportObject *transport)
+{
+    if (note_descriptor(self, transport) < 0)
         return -1;
     Py_INCREF(transport);
     transport->next = self->open;
@@ -329,6 +337,12 @@ static PyMethodDef reactor_methods[] = {
      "start_tls($self, transport, protocol, sslcontext, waiter, *, server_side=False, "
      "server_hostname=None, ssl_handshake_timeout=None, ssl_shutdown_timeout=None, "
      "ssl_session=None, received=b'')\n--\n\n"},
+    {"make_read_pipe_transport", METHOD(reactor_make_read_pipe_transport),
+     METH_VARARGS | METH_KEYWORDS,
+     "make_read_pipe_transport($self, pipe, protocol, waiter=None, extra=None)\n--\n\n"},
+    {"make_write_pipe_transport", METHOD(reactor_make_write_pipe_transport),
+     METH_VARARGS | METH_KEYWORDS,
+     "make_write_pipe_transport($self, pipe, protocol, waiter=None, extra=None)\n--\n\n"},
     {"start_serving", METHOD(reactor_start_serving), METH_VARARGS | METH_KEYWORDS,
      "start_serving($self, sock, protocol_factory, sslcontext=None, server=None, backlog=100, "
      "ssl_handshake_timeout=None, ssl_shutdown_timeout=None)\n--\n\n"},

@@ -140,7 +140,7 @@ static void accept_connection(struct server_listener *self, int fd, const struct
     int r = -1;
 
     if (context != NULL)
-        transport = transport_new(reactor, context);
+        transport = transport_new(reactor, TRANSPORT_SOCKET, context);
     Py_XDECREF(context);
     if (transport != NULL)
         protocol = callbacks_run(transport, self->factory, NULL);

@@ -6,6 +6,7 @@
 #include "transport.h"
 
 #include <errno.h>
+#include <string.h>
 
 static bool is_closing(const TransportObject *self)
 {
@@ -308,6 +309,9 @@ static PyObject *method_write_eof(TransportObject *self, PyObject *unused)
         PyErr_SetNone(PyExc_NotImplementedError);
         return NULL;
     }
+    /* A pipe has no other direction that could stay open. */
+    if (self->role == TRANSPORT_WRITE_PIPE)
+        return method_close(self, NULL);
     if (self->ended || is_closing(self))
         Py_RETURN_NONE;
     self->ended = true;
@@ -329,6 +333,31 @@ static const char *describe_state(const TransportObject *self)
     return is_closing(self) ? " closing" : "";
 }
 
+static PyObject *repr_pipe(TransportObject *self)
+{
+    const char *name = strrchr(Py_TYPE(self)->tp_name, '.') + 1;
+    const char *state;
+    size_t size = 0;
+    bool reads = false, is_open;
+
+    Py_BEGIN_CRITICAL_SECTION(self);
+    state = describe_state(self);
+    is_open = self->stream != NULL;
+    if (is_open) {
+        size = afn_stream_get_write_buffer_size(self->stream);
+        reads = afn_stream_is_reading(self->stream) ||
+                (self->holding_back && !self->reading_paused);
+    }
+    Py_END_CRITICAL_SECTION();
+    if (!is_open)
+        return PyUnicode_FromFormat("<%s%s fd=%d>", name, state, self->shown_fd);
+    if (self->role == TRANSPORT_READ_PIPE)
+        return PyUnicode_FromFormat("<%s%s fd=%d %s>", name, state, self->shown_fd,
+                                    reads ? "polling" : "idle");
+    return PyUnicode_FromFormat("<%s%s fd=%d %s bufsize=%zu>", name, state, self->shown_fd,
+                                size > 0 ? "polling" : "idle", size);
+}
+
 PyObject *transport_repr(TransportObject *self)
 {
     TransportObject *active = transport_resolve(self);
@@ -337,6 +366,8 @@ PyObject *transport_repr(TransportObject *self)
     size_t size = 0;
     bool reads = false, is_open;
 
+    if (self->role != TRANSPORT_SOCKET)
+        return repr_pipe(self);
     Py_BEGIN_CRITICAL_SECTION(active);
     state = describe_state(active);
     is_open = active->stream != NULL;
@@ -358,32 +389,54 @@ PyObject *transport_repr(TransportObject *self)
 /* Through void (*)(void), for the compiler is right that these are other types. */
 #define METHOD(function) ((PyCFunction)(void (*)(void))(function))
 
-PyMethodDef transport_methods[] = {
-    {"write", METHOD(transport_write), METH_O, "write($self, data, /)\n--\n\n"},
-    {"writelines", METHOD(transport_writelines), METH_O,
-     "writelines($self, list_of_data, /)\n--\n\n"},
-    {"write_eof", METHOD(method_write_eof), METH_NOARGS, "write_eof($self)\n--\n\n"},
-    {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},
-    {"close", METHOD(method_close), METH_NOARGS, "close($self)\n--\n\n"},
-    {"abort", METHOD(method_abort), METH_NOARGS, "abort($self)\n--\n\n"},
-    {"is_closing", METHOD(method_is_closing), METH_NOARGS, "is_closing($self)\n--\n\n"},
-    {"pause_reading", METHOD(method_pause_reading), METH_NOARGS, "pause_reading($self)\n--\n\n"},
-    {"resume_reading", METHOD(method_resume_reading), METH_NOARGS, "resume_reading($self)\n--\n\n"},
-    {"is_reading", METHOD(method_is_reading), METH_NOARGS, "is_reading($self)\n--\n\n"},
-    {"set_protocol", METHOD(method_set_protocol), METH_O,
-     "set_protocol($self, protocol, /)\n--\n\n"},
-    {"get_protocol", METHOD(method_get_protocol), METH_NOARGS, "get_protocol($self)\n--\n\n"},
-    {"get_extra_info", METHOD(transport_get_extra_info), METH_FASTCALL | METH_KEYWORDS,
-     "get_extra_info($self, name, default=None)\n--\n\n"},
-    {"set_write_buffer_limits", METHOD(method_set_write_buffer_limits),
-     METH_VARARGS | METH_KEYWORDS, "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"},
-    {"get_write_buffer_limits", METHOD(method_get_write_buffer_limits), METH_NOARGS,
-     "get_write_buffer_limits($self)\n--\n\n"},
-    {"get_write_buffer_size", METHOD(method_get_write_buffer_size), METH_NOARGS,
-     "get_write_buffer_size($self)\n--\n\n"},
-    {"_force_close", METHOD(method_force_close), METH_O, NULL},
-    {"_start", METHOD(method_start), METH_O, NULL},
+#define BASE_METHODS                                                                               \
+    {"close", METHOD(method_close), METH_NOARGS, "close($self)\n--\n\n"},                          \
+    {"is_closing", METHOD(method_is_closing), METH_NOARGS, "is_closing($self)\n--\n\n"},           \
+    {"set_protocol", METHOD(method_set_protocol), METH_O,                                          \
+     "set_protocol($self, protocol, /)\n--\n\n"},                                                  \
+    {"get_protocol", METHOD(method_get_protocol), METH_NOARGS, "get_protocol($self)\n--\n\n"},     \
+    {"get_extra_info", METHOD(transport_get_extra_info), METH_FASTCALL | METH_KEYWORDS,            \
+     "get_extra_info($self, name, default=None)\n--\n\n"},                                         \
+    {"_start", METHOD(method_start), METH_O, NULL},                                                \
     {"_begin_reading", METHOD(method_begin_reading), METH_NOARGS, NULL},
+
+#define READING_METHODS                                                                            \
+    {"pause_reading", METHOD(method_pause_reading), METH_NOARGS, "pause_reading($self)\n--\n\n"},  \
+    {"resume_reading", METHOD(method_resume_reading), METH_NOARGS,                                 \
+     "resume_reading($self)\n--\n\n"},                                                            \
+    {"is_reading", METHOD(method_is_reading), METH_NOARGS, "is_reading($self)\n--\n\n"},
+
+#define WRITING_METHODS                                                                            \
+    {"write", METHOD(transport_write), METH_O, "write($self, data, /)\n--\n\n"},                   \
+    {"writelines", METHOD(transport_writelines), METH_O,                                           \
+     "writelines($self, list_of_data, /)\n--\n\n"},                                                \
+    {"write_eof", METHOD(method_write_eof), METH_NOARGS, "write_eof($self)\n--\n\n"},              \
+    {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},  \
+    {"abort", METHOD(method_abort), METH_NOARGS, "abort($self)\n--\n\n"},                          \
+    {"set_write_buffer_limits", METHOD(method_set_write_buffer_limits),                            \
+     METH_VARARGS | METH_KEYWORDS, "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"}, \
+    {"get_write_buffer_limits", METHOD(method_get_write_buffer_limits), METH_NOARGS,               \
+     "get_write_buffer_limits($self)\n--\n\n"},                                                    \
+    {"get_write_buffer_size", METHOD(method_get_write_buffer_size), METH_NOARGS,                   \
+     "get_write_buffer_size($self)\n--\n\n"},
+
+PyMethodDef transport_methods[] = {
+    BASE_METHODS
+    READING_METHODS
+    WRITING_METHODS
+    {"_force_close", METHOD(method_force_close), METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef transport_read_pipe_methods[] = {
+    BASE_METHODS
+    READING_METHODS
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef transport_write_pipe_methods[] = {
+    BASE_METHODS
+    WRITING_METHODS
     {NULL, NULL, 0, NULL},
 };
 
@@ -404,5 +457,12 @@ PyGetSetDef transport_getset[] = {
     {"_loop", (getter)get_loop, NULL, NULL, NULL},
     {"_protocol_paused", (getter)get_protocol_paused, NULL, NULL, NULL},
     {"_sock", (getter)transport_get_sock, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+PyGetSetDef transport_pipe_getset[] = {
+    {"_extra", (getter)transport_get_extra, NULL, NULL, NULL},
+    {"_loop", (getter)get_loop, NULL, NULL, NULL},
+    {"_protocol_paused", (getter)get_protocol_paused, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -8,6 +8,7 @@
 
 #include <aiofastnet/error.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -202,11 +203,15 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
         on_eof(stream, self);
     Py_XSETREF(self->exception, get_reason(self, error));
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->sockname.state == SOCKADDR_UNKNOWN && self->fd >= 0)
+    if (self->role == TRANSPORT_SOCKET && self->sockname.state == SOCKADDR_UNKNOWN &&
+        self->fd >= 0)
         sockaddr_fetch_own(&self->sockname, self->fd);
     Py_END_CRITICAL_SECTION();
+    if (self->role == TRANSPORT_WRITE_PIPE && !self->closing)
+        callbacks_debug(self, "%r was closed by peer");
     if (self->stream == stream) {
-        self->owns_fd = afn_stream_take_fd(stream) >= 0;
+        /* A pipe's descriptor is the pipe object's, or a duplicate of our own. */
+        self->owns_fd = self->role == TRANSPORT_SOCKET && afn_stream_take_fd(stream) >= 0;
         afn_stream_unref(take_stream(self));
         self->lost = true;
         if (!self->starting && carrier_is_lost(self))
@@ -251,19 +256,37 @@ static const struct afn_stream_handler *get_handler(const TransportObject *self)
     return self->receives_much ? &bytes_handler : &data_handler;
 }
 
-TransportObject *transport_new(ReactorObject *reactor, PyObject *context)
+TransportObject *transport_new(ReactorObject *reactor, enum transport_role role,
+                               PyObject *context)
 {
-    PyTypeObject *type = reactor->state->transport_type;
+    PyTypeObject *type = reactor->state->transport_types[role];
     TransportObject *self = (TransportObject *)type->tp_alloc(type, 0);
 
     if (self == NULL)
         return NULL;
     self->reactor = (ReactorObject *)Py_NewRef((PyObject *)reactor);
     self->context = Py_NewRef(context);
+    self->role = role;
     self->fd = self->shown_fd = -1;
     self->detached_server = true;
     self->finished = true; /* until it is opened there is nothing to warn about */
     return self;
+}
+
+/*
+ * Over a duplicate of the descriptor: it is another transport's already, for the other direction.
+ */
+static int open_duplicate(TransportObject *self, unsigned int flags, struct afn_stream **ret_stream)
+{
+    int fd = fcntl(self->fd, F_DUPFD_CLOEXEC, 0), r;
+
+    if (fd < 0)
+        return -errno;
+    r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self,
+                       flags & ~AFN_STREAM_BORROWED, ret_stream);
+    if (r < 0)
+        close(fd);
+    return r;
 }
 
 static int check_open(TransportObject *self)
@@ -299,6 +322,8 @@ int transport_open(TransportObject *self, int fd, unsigned int flags)
     if (reactor_add(self->reactor, self) < 0)
         return -1;
     r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self, flags, &stream);
+    if (r == -EEXIST && self->role != TRANSPORT_SOCKET)
+        r = open_duplicate(self, flags, &stream);
     return begin(self, stream, r);
 }
 
@@ -533,7 +558,7 @@ void transport_drop(TransportObject *self)
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);
         /* The stream closes the descriptor; the socket object must not do it again. */
-        sock = take_socket(self);
+        sock = self->role == TRANSPORT_SOCKET ? take_socket(self) : NULL;
         if (sock != NULL) {
             PyObject *result = PyObject_CallMethod(sock, "detach", NULL);
 
@@ -543,6 +568,8 @@ void transport_drop(TransportObject *self)
             Py_DECREF(sock);
         }
         afn_stream_unref(take_stream(self));
+        if (self->sock != NULL)
+            close_socket(self);
     } else {
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);
@@ -625,38 +652,63 @@ static PyMemberDef transport_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyType_Slot transport_slots[] = {
-    {Py_tp_doc, "A connection, with or without TLS."},
-    {Py_tp_new, module_refuse_new},
-    {Py_tp_dealloc, transport_dealloc},
-    {Py_tp_finalize, transport_finalize},
-    {Py_tp_traverse, transport_traverse},
-    {Py_tp_clear, transport_clear},
-    {Py_tp_repr, transport_repr},
-    {Py_tp_methods, transport_methods},
-    {Py_tp_getset, transport_getset},
-    {Py_tp_members, transport_members},
-    {0, NULL},
-};
+#define TYPE_SLOTS(doc, methods, getset)                                                           \
+    {                                                                                              \
+        {Py_tp_doc, doc},                                                                          \
+        {Py_tp_new, module_refuse_new},                                                                   \
+        {Py_tp_dealloc, transport_dealloc},                                                        \
+        {Py_tp_finalize, transport_finalize},                                                      \
+        {Py_tp_traverse, transport_traverse},                                                      \
+        {Py_tp_clear, transport_clear},                                                            \
+        {Py_tp_repr, transport_repr},                                                              \
+        {Py_tp_methods, methods},                                                                  \
+        {Py_tp_getset, getset},                                                                    \
+        {Py_tp_members, transport_members},                                                        \
+        {0, NULL},                                                                                 \
+    }
 
-static PyType_Spec transport_spec = {
-    .name = "aiofastnet._core.Transport",
-    .basicsize = sizeof(TransportObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-    .slots = transport_slots,
-};
+static PyType_Slot transport_slots[] =
+    TYPE_SLOTS("A connection, with or without TLS.", transport_methods, transport_getset);
+static PyType_Slot read_pipe_slots[] =
+    TYPE_SLOTS("What comes out of a pipe.", transport_read_pipe_methods, transport_pipe_getset);
+static PyType_Slot write_pipe_slots[] =
+    TYPE_SLOTS("What goes into a pipe.", transport_write_pipe_methods, transport_pipe_getset);
 
-PyTypeObject *transport_make_type(PyObject *module, struct module_state *state)
+static PyTypeObject *make_type(PyObject *module, const char *name, PyType_Slot *slots,
+                               PyObject *base)
 {
-    PyObject *type, *bases = PyTuple_Pack(1, state->imports.transport);
+    PyType_Spec spec = {
+        .name = name,
+        .basicsize = sizeof(TransportObject),
+        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+        .slots = slots,
+    };
+    PyObject *bases = PyTuple_Pack(1, base), *type;
 
     if (bases == NULL)
         return NULL;
-    type = PyType_FromModuleAndSpec(module, &transport_spec, bases);
+    type = PyType_FromModuleAndSpec(module, &spec, bases);
     Py_DECREF(bases);
-    if (type != NULL &&
-        (PyObject_SetAttrString(type, "_sendfile_compatible", state->imports.sendfile_mode) < 0 ||
-         PyObject_SetAttrString(type, "_start_tls_compatible", Py_True) < 0))
-        Py_CLEAR(type);
     return (PyTypeObject *)type;
+}
+
+PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
+                                  enum transport_role role)
+{
+    PyTypeObject *type;
+
+    if (role == TRANSPORT_READ_PIPE)
+        return make_type(module, "aiofastnet._core.ReadPipeTransport", read_pipe_slots,
+                         state->imports.read_transport);
+    if (role == TRANSPORT_WRITE_PIPE)
+        return make_type(module, "aiofastnet._core.WritePipeTransport", write_pipe_slots,
+                         state->imports.write_transport);
+    type = make_type(module, "aiofastnet._core.Transport", transport_slots,
+                     state->imports.transport);
+    if (type != NULL && (PyObject_SetAttrString((PyObject *)type, "_sendfile_compatible",
+                                                state->imports.sendfile_mode) < 0 ||
+                         PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible",
+                                                Py_True) < 0))
+        Py_CLEAR(type);
+    return type;
 }

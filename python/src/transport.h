@@ -10,6 +10,13 @@
 
 struct transport_tls;
 
+/* What a transport is to asyncio; each has a type of its own. */
+enum transport_role {
+    TRANSPORT_SOCKET,
+    TRANSPORT_READ_PIPE,
+    TRANSPORT_WRITE_PIPE
+};
+
 /*
  * A transport is open while it has a stream; the reactor owns a reference until then, and a little
  * longer: until connection_lost() has returned.
@@ -22,6 +29,7 @@ typedef struct TransportObject {
     PyObject *context; /* contextvars: all callbacks run in it, but connection_lost() */
     PyObject *protocol;
     struct transport_tls *tls; /* NULL without TLS */
+    enum transport_role role;
 
     /* What other threads may ask for, and so see while it changes. */
     atomic_bool holding_back;   /* reading begins once create_connection() has returned */
@@ -56,7 +64,7 @@ typedef struct TransportObject {
     PyObject *closing_context; /* of close() or abort(), for connection_lost(); or NULL */
     PyObject *waiter;
     PyObject *server;
-    PyObject *sock;             /* socket.socket, made when it is first asked for */
+    PyObject *sock;             /* socket.socket, made when it is first asked for; or the pipe */
     PyObject *transport_socket; /* asyncio's wrapper of it */
     Py_buffer lent;             /* the protocol's buffer, while the library has it */
 
@@ -72,14 +80,16 @@ typedef struct TransportObject {
     PyObject *weakrefs;
 } TransportObject;
 
-PyTypeObject *transport_make_type(PyObject *module, struct module_state *state);
+PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
+                                  enum transport_role role);
 
 /* A transport without a stream. */
-TransportObject *transport_new(ReactorObject *reactor, PyObject *context);
+TransportObject *transport_new(ReactorObject *reactor, enum transport_role role,
+                               PyObject *context);
 
 /*
- * Gives it a stream.  After success the descriptor belongs to the stream, and the reactor holds a
- * reference to the transport.
+ * Gives it a stream.  After success the descriptor belongs to the stream, unless it is a pipe's, and
+ * the reactor holds a reference to the transport.
  *
  * Returns: 0, or -1 with an exception.
  */
@@ -129,7 +139,10 @@ static inline TransportObject *transport_resolve(TransportObject *self)
 
 /* transport-methods.c, write.c, extra-info.c, make.c: what the types are made of. */
 extern PyMethodDef transport_methods[];
+extern PyMethodDef transport_read_pipe_methods[];
+extern PyMethodDef transport_write_pipe_methods[];
 extern PyGetSetDef transport_getset[];
+extern PyGetSetDef transport_pipe_getset[];
 
 PyObject *transport_repr(TransportObject *self);
 PyObject *transport_write(TransportObject *self, PyObject *data);
@@ -142,5 +155,9 @@ PyObject *transport_get_sock(TransportObject *self, void *closure);
 PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
 PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
 PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywords);
+PyObject *reactor_make_read_pipe_transport(ReactorObject *self, PyObject *args,
+                                           PyObject *keywords);
+PyObject *reactor_make_write_pipe_transport(ReactorObject *self, PyObject *args,
+                                            PyObject *keywords);
 
 #endif

@@ -21,7 +21,10 @@ static PyObject *drop_write(TransportObject *self)
     }
     if (self->dropped_writes >= SILENT_DROPS + (is_tls ? 1u : 0u))
         callbacks_warn(self->reactor,
-                       is_tls ? "SSL connection is closed" : "socket.send() raised exception.");
+                       is_tls ? "SSL connection is closed"
+                       : self->role == TRANSPORT_WRITE_PIPE
+                           ? "pipe closed by peer or os.write(pipe, data) raised exception."
+                           : "socket.send() raised exception.");
     self->dropped_writes++;
     if (reactor_raise_interrupt(self->reactor) < 0)
         return NULL;
