@@ -24,7 +24,7 @@ class ReadPipeTransport(asyncio.ReadTransport):
     def _loop(self) -> AbstractEventLoop: ...
 
 @final
-class WritePipeTransport(asyncio.WriteTransport):
+class WritePipeTransport(asyncio.Transport):
     """The writing end of a pipe; made by Reactor only."""
 
     @property

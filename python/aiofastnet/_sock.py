@@ -107,12 +107,12 @@ class _Watch:
 
 def _find_watch(adapter, sock, side):
     fd = sock.fileno()
-    watch = adapter.watches.get((fd, side))
-    # Another object with the same number is as good, as long as both are open.
-    if watch is not None and watch.sock.fileno() != fd:
-        watch.give_up()
-        return None
-    return watch
+    for each in (_READ, _WRITE):
+        watch = adapter.watches.get((fd, each))
+        # Another object with the same number is as good, as long as both are open.
+        if watch is not None and watch.sock.fileno() != fd:
+            watch.give_up()
+    return adapter.watches.get((fd, side))
 
 
 async def _call(adapter, sock, side, function):

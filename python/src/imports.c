@@ -105,9 +105,6 @@ static int load_asyncio(struct module_state *state)
     imports->read_transport = import_name("asyncio", "ReadTransport");
     if (check_base(imports->read_transport) < 0)
         return -1;
-    imports->write_transport = import_name("asyncio", "WriteTransport");
-    if (check_base(imports->write_transport) < 0)
-        return -1;
     imports->buffered_protocol = import_name("asyncio", "BufferedProtocol");
     imports->transport_socket = import_name("asyncio.trsock", "TransportSocket");
     imports->get_running_loop = import_name("asyncio", "_get_running_loop");

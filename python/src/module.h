@@ -49,7 +49,6 @@ struct module_imports {
     PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
     PyObject *transport;         /* asyncio.Transport */
     PyObject *read_transport;    /* asyncio.ReadTransport */
-    PyObject *write_transport;   /* asyncio.WriteTransport */
     PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
     PyObject *get_running_loop;  /* asyncio._get_running_loop, which raises nothing */
     PyObject *socket;            /* socket.socket */

@@ -701,8 +701,9 @@ PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
         return make_type(module, "aiofastnet._core.ReadPipeTransport", read_pipe_slots,
                          state->imports.read_transport);
     if (role == TRANSPORT_WRITE_PIPE)
+        /* asyncio's is one of those, too. */
         return make_type(module, "aiofastnet._core.WritePipeTransport", write_pipe_slots,
-                         state->imports.write_transport);
+                         state->imports.transport);
     type = make_type(module, "aiofastnet._core.Transport", transport_slots,
                      state->imports.transport);
     if (type != NULL && (PyObject_SetAttrString((PyObject *)type, "_sendfile_compatible",

@@ -2,6 +2,7 @@
 """aiofastnet's own functions: patch_loop, loop_factory, install_policy and the direct functions."""
 import asyncio
 import inspect
+import os
 import socket
 import sys
 
@@ -390,3 +391,26 @@ def test_core_objects_refuse_nonsense(ours):
         core.Reactor.__new__(core.Reactor)
     loop.close()
     live.clear()
+
+
+def test_direct_functions_for_pipes(ours, loop):
+    """connect_read_pipe() and connect_write_pipe() on a loop that keeps its own methods."""
+    async def main():
+        reader, writer = (open(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb")))
+        reading, receiver = await ours.connect_read_pipe(loop, Recorder, reader)
+        writing, sender = await ours.connect_write_pipe(loop, Recorder, pipe=writer)
+        assert isinstance(reading, ours._core.ReadPipeTransport)
+        assert isinstance(writing, ours._core.WritePipeTransport)
+        writing.write(b"hello")
+        assert await receiver.received(5) == b"hello"
+        writing.close()
+        assert await sender.lost() is None
+        assert await receiver.lost() is None
+        first, second = socket.socketpair()
+        own, receiver = await loop.connect_read_pipe(Recorder, first)
+        assert not isinstance(own, ours._core.ReadPipeTransport)
+        second.close()
+        await receiver.lost()
+        await turns()
+
+    loop.run_until_complete(main())

@@ -143,7 +143,7 @@ class Env:
                 continue
             # After a second close() or abort(), stock's TLS transport fails here.
             with contextlib.suppress(*([AttributeError] if self.is_stock else [])):
-                recorder.transport.abort()
+                getattr(recorder.transport, "abort", recorder.transport.close)()
 
     def _close_peers(self):
         for peer in self._peers:
