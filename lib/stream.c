@@ -240,6 +240,8 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
     stream->fd = fd;
     stream->is_fd_borrowed = flags & AFN_STREAM_BORROWED;
     result = afn__sys_get_kind(fd, &stream->kind);
+    if (result == -ENOTSOCK)
+        result = afn__sys_get_file_kind(fd, &stream->kind);
     if (result == 0)
         result = find_direction(stream, flags);
     if (result == 0 && !suits(stream, &stream->handler))

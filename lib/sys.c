@@ -105,7 +105,20 @@ int afn__sys_set_nonblocking(int fd)
     return flags & O_NONBLOCK ? 0 : result_of(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
 
-static int get_file_kind(int fd, enum afn__fd_kind *ret_kind)
+int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
+{
+    int domain;
+    socklen_t length = sizeof(domain);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
+        return -errno;
+    *ret_kind = domain == AF_INET || domain == AF_INET6 ? AFN__FD_TCP
+                : domain == AF_UNIX                     ? AFN__FD_UNIX
+                                                        : AFN__FD_OTHER;
+    return 0;
+}
+
+int afn__sys_get_file_kind(int fd, enum afn__fd_kind *ret_kind)
 {
     struct stat status;
 
@@ -114,19 +127,6 @@ static int get_file_kind(int fd, enum afn__fd_kind *ret_kind)
     if (!S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode))
         return -EPERM; /* which epoll says of regular files */
     *ret_kind = S_ISFIFO(status.st_mode) ? AFN__FD_PIPE : AFN__FD_DEVICE;
-    return 0;
-}
-
-int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
-{
-    int domain;
-    socklen_t length = sizeof(domain);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0)
-        return errno == ENOTSOCK ? get_file_kind(fd, ret_kind) : -errno;
-    *ret_kind = domain == AF_INET || domain == AF_INET6 ? AFN__FD_TCP
-                : domain == AF_UNIX                     ? AFN__FD_UNIX
-                                                        : AFN__FD_OTHER;
     return 0;
 }
 

@@ -42,6 +42,7 @@ uint64_t afn__sys_now(void); /* CLOCK_MONOTONIC in microseconds */
 int afn__sys_close(int fd);
 int afn__sys_set_nonblocking(int fd);
 int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
+int afn__sys_get_file_kind(int fd, enum afn__fd_kind *ret_kind); /* of what is no socket */
 int afn__sys_get_access(int fd); /* O_RDONLY, O_WRONLY or O_RDWR */
 
 /*

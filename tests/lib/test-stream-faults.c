@@ -206,7 +206,7 @@ START_TEST(stream_that_cannot_be_made_leaves_the_descriptor)
         enum fault_call call;
         int error;
     } faults[] = {
-        {FAULT_GET_KIND, -ENOTSOCK},
+        {FAULT_GET_KIND, -EBADF},
         {FAULT_SET_NONBLOCKING, -EBADF},
         {FAULT_EPOLL_ADD, -ENOSPC},
     };

@@ -646,6 +646,7 @@ START_TEST(pipe_that_cannot_be_taken_is_left_alone)
         int error;
     } faults[] = {
         {FAULT_GET_KIND, -EBADF},
+        {FAULT_GET_FILE_KIND, -EBADF},
         {FAULT_GET_ACCESS, -EBADF},
         {FAULT_SET_NONBLOCKING, -EBADF},
         {FAULT_EPOLL_ADD, -ENOSPC},

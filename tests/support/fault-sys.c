@@ -216,6 +216,13 @@ int afn__sys_get_kind(int fd, enum afn__fd_kind *ret_kind)
     return error < 0 ? error : real_sys_get_kind(fd, ret_kind);
 }
 
+int afn__sys_get_file_kind(int fd, enum afn__fd_kind *ret_kind)
+{
+    int error = meet(FAULT_GET_FILE_KIND);
+
+    return error < 0 ? error : real_sys_get_file_kind(fd, ret_kind);
+}
+
 int afn__sys_get_access(int fd)
 {
     int error = meet(FAULT_GET_ACCESS);

@@ -18,6 +18,7 @@
 #define afn__sys_eventfd real_sys_eventfd
 #define afn__sys_eventfd_raise real_sys_eventfd_raise
 #define afn__sys_get_access real_sys_get_access
+#define afn__sys_get_file_kind real_sys_get_file_kind
 #define afn__sys_get_error real_sys_get_error
 #define afn__sys_get_kind real_sys_get_kind
 #define afn__sys_now real_sys_now

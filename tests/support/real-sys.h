@@ -17,6 +17,7 @@ int real_sys_epoll_wait(int epoll_fd, struct epoll_event *events, int capacity, 
 int real_sys_eventfd(void);
 int real_sys_eventfd_raise(int fd);
 int real_sys_get_access(int fd);
+int real_sys_get_file_kind(int fd, enum afn__fd_kind *ret_kind);
 int real_sys_get_error(int fd);
 int real_sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
 uint64_t real_sys_now(void);
