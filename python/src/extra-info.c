@@ -141,13 +141,15 @@ static PyObject *compute(TransportObject *self, PyObject *name)
     bool is_known = false;
     PyObject *value;
 
-    if (!PyUnicode_Check(name) || self->role != TRANSPORT_SOCKET)
+    if (!PyUnicode_Check(name))
         return NULL;
     value = self->tls != NULL ? tls_get_extra_info(self, name, &is_known) : NULL;
     if (is_known)
         return value;
     if (is_name(name, "aiofastnet"))
         return diagnostics_describe(active);
+    if (self->role != TRANSPORT_SOCKET)
+        return NULL;
     if (active->carrier != NULL)
         return carrier_get_extra_info(active, name);
     if (is_name(name, "peername"))

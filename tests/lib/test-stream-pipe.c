@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Links: tests/support, libafncore (no libafnsys), OpenSSL, check. */
-/* Streams over what is no socket: pipes, FIFOs, terminals, devices; and streams of one direction. */
+/* Streams over pipes, FIFOs, terminals and other devices, and streams of one direction. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* pipe2, posix_openpt */
 #endif

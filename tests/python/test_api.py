@@ -319,7 +319,8 @@ def test_direct_functions_on_a_patched_loop(ours, loop, certs, tmp_path):
 def test_direct_functions_show_the_loops_signatures(ours):
     """The loop first, then the parameters of the running Python's method, and ours."""
     for name in ("create_connection", "create_server", "create_unix_connection",
-                 "create_unix_server", "connect_accepted_socket", "start_tls"):
+                 "create_unix_server", "connect_accepted_socket", "connect_read_pipe",
+                 "connect_write_pipe", "start_tls"):
         stock = list(inspect.signature(getattr(asyncio.SelectorEventLoop, name))
                      .parameters.values())[1:]
         if name in ("create_connection", "create_unix_connection", "start_tls"):

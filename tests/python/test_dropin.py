@@ -15,7 +15,8 @@ from support.marks import tcp_only
 from support.protocols import Recorder, assert_same, echoing, live, turns, until
 
 METHODS = ("create_connection", "create_server", "create_unix_connection", "create_unix_server",
-           "connect_accepted_socket", "start_tls", "sendfile")
+           "connect_accepted_socket", "connect_read_pipe", "connect_write_pipe", "start_tls",
+           "sendfile")
 
 
 def test_transports_are_asyncio_transports(env):

@@ -528,6 +528,7 @@ def test_pipe_transports_are_what_asyncio_calls_them(env, connect):
         for name in ("socket", "peername", "sockname", "sslcontext", "unknown"):
             assert transport.get_extra_info(name) is None
             assert transport.get_extra_info(name, 7) == 7
+        assert (transport.get_extra_info("aiofastnet") is None) is env.is_stock
         assert transport.get_protocol() is protocol
         assert not os.get_blocking(file.fileno())
         {transport: 1}
