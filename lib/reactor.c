@@ -152,6 +152,14 @@ void afn__source_schedule(struct afn__source *source)
         call_for_dispatch(reactor);
 }
 
+void afn__source_postpone(struct afn__source *source)
+{
+    if (source->is_pending)
+        list_remove(&source->links);
+    source->is_pending = true;
+    list_append(&source->reactor->postponed, &source->links);
+}
+
 /* ---- timers ---- */
 
 /* The timerfd is left alone when it would fire too early: that costs one empty run at the most. */
@@ -257,6 +265,7 @@ int afn_reactor_new(struct afn_reactor **ret_reactor)
     reactor->epoll_fd = reactor->wakeup.fd = reactor->clock.fd = -1;
     reactor->max_rounds = DEFAULT_MAX_ROUNDS;
     list_init(&reactor->pending);
+    list_init(&reactor->postponed);
     list_init(&reactor->graveyard);
     reactor->wire = aligned_alloc(SCRATCH_ALIGNMENT, AFN__WIRE_SIZE);
     reactor->plain = aligned_alloc(SCRATCH_ALIGNMENT, AFN__PLAIN_SIZE);
@@ -422,10 +431,16 @@ static int serve_rounds(struct afn_reactor *reactor)
     return total;
 }
 
+bool afn__reactor_is_host_busy(struct afn_reactor *reactor)
+{
+    return !reactor->is_busy || reactor->is_busy(reactor->busy_user);
+}
+
 static void begin(struct afn_reactor *reactor)
 {
     afn_reactor_ref(reactor);
     reactor->is_dispatching = true;
+    reactor->dispatches++;
 }
 
 static void end(struct afn_reactor *reactor)
@@ -436,6 +451,12 @@ static void end(struct afn_reactor *reactor)
 
         list_remove(&source->links);
         destroy(source);
+    }
+    while (!list_is_empty(&reactor->postponed)) {
+        struct afn__links *links = reactor->postponed.next;
+
+        list_remove(links);
+        list_append(&reactor->pending, links);
     }
     arm(reactor);
     if (!list_is_empty(&reactor->pending))

@@ -26,7 +26,7 @@ struct afn__links {
  * or both.  The owner embeds it.
  */
 struct afn__source {
-    struct afn__links links; /* in the pending list, or the graveyard */
+    struct afn__links links; /* in the pending or the postponed list, or the graveyard */
     struct afn_reactor *reactor;
     int fd;          /* -1: not in the epoll set */
     uint32_t events; /* of the pending run */
@@ -53,10 +53,12 @@ struct afn_reactor {
     struct afn__source wakeup;
     struct afn__source clock;
     struct afn__links pending;
+    struct afn__links postponed; /* becomes pending with the end of this dispatch */
     struct afn__links graveyard;
     struct afn__timers timers;
     uint64_t armed; /* what the timerfd is set to, 0: nothing */
     bool is_dispatching;
+    unsigned int dispatches; /* how many have begun */
     /* Every loop that calls user code looks at this after each call. */
     volatile sig_atomic_t is_stopped; /* may be set by a signal handler */
     unsigned int max_rounds;
@@ -90,6 +92,12 @@ void afn__source_bury(struct afn__source *source);
 
 /* Asks for a run from this dispatch or the next one. */
 void afn__source_schedule(struct afn__source *source);
+
+/* In a dispatch: asks for a run from the next one, after what the host has to do. */
+void afn__source_postpone(struct afn__source *source);
+
+/* Has the host other work that is ready?  True where nobody can tell. */
+bool afn__reactor_is_host_busy(struct afn_reactor *reactor);
 
 /* Sets a timer that is not set, to now + delay microseconds: 0 or -ENOMEM. */
 int afn__reactor_start_timer(struct afn_reactor *reactor, struct afn__timer *timer,

@@ -91,11 +91,17 @@ static void take_end(struct afn_stream *stream)
 
 /* ---- delivering ---- */
 
+static void note_received(struct afn_stream *stream, size_t length)
+{
+    stream->stats.bytes_received += length;
+    stream->last_delivery = stream->source.reactor->dispatches;
+}
+
 static void deliver(struct afn_stream *stream, const void *data, size_t length)
 {
     if (!length || stream->is_closing)
         return;
-    stream->stats.bytes_received += length;
+    note_received(stream, length);
     afn__stream_enter(stream);
     stream->handler.data(stream, stream->user, data, length);
     afn__stream_leave(stream);
@@ -123,7 +129,7 @@ static void *ask_buffer(struct afn_stream *stream, size_t *ret_length)
 
 static void tell_updated(struct afn_stream *stream, size_t length)
 {
-    stream->stats.bytes_received += length;
+    note_received(stream, length);
     afn__stream_enter(stream);
     stream->handler.buffer_updated(stream, stream->user, length);
     afn__stream_leave(stream);
@@ -234,6 +240,15 @@ static size_t read_wire(struct afn_stream *stream)
 
 /* ---- the loop ---- */
 
+/* What the last data made the host do comes before the end: who was woken by an answer still finds
+ * the connection that it came on. */
+static bool waits_for_host(const struct afn_stream *stream)
+{
+    struct afn_reactor *reactor = stream->source.reactor;
+
+    return stream->last_delivery == reactor->dispatches && afn__reactor_is_host_busy(reactor);
+}
+
 void afn__stream_read(struct afn_stream *stream)
 {
     size_t total = 0;
@@ -241,6 +256,10 @@ void afn__stream_read(struct afn_stream *stream)
     while (wants_input(stream) || (!stream->is_secured && !stream->is_lost)) {
         if (total >= READ_BUDGET || !afn__stream_goes_on(stream)) {
             afn__source_schedule(&stream->source);
+            return;
+        }
+        if (stream->end && waits_for_host(stream)) {
+            afn__source_postpone(&stream->source);
             return;
         }
         if (stream->end) {

@@ -72,6 +72,50 @@ START_TEST(stream_tells_an_end_that_came_with_the_last_bytes)
 }
 END_TEST
 
+static bool is_busy(void *user)
+{
+    return *(bool *)user;
+}
+
+START_TEST(end_of_the_peer_waits_until_a_busy_host_had_its_turn)
+{
+    struct world world;
+    struct link link;
+    bool busy = true;
+
+    world_open(&world);
+    link_open(&link, &world, (enum pair_kind)_i, NULL);
+    require_equal(afn_reactor_set_busy_check(world.reactor, 8, is_busy, &busy), 0);
+    require(send(link.peer.fd, "last", 4, 0) == 4);
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    pump_dispatch(&world);
+    require_story(&link.recorder, "data(4)");
+    require(pump_is_ready(&world));
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    require_story(&link.recorder, "data(4) eof closed(0)");
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(end_of_the_peer_does_not_wait_for_an_idle_host)
+{
+    struct world world;
+    struct link link;
+    bool busy = false;
+
+    world_open(&world);
+    link_open(&link, &world, (enum pair_kind)_i, NULL);
+    require_equal(afn_reactor_set_busy_check(world.reactor, 8, is_busy, &busy), 0);
+    require(send(link.peer.fd, "last", 4, 0) == 4);
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    pump_dispatch(&world);
+    require_story(&link.recorder, "data(4) eof closed(0)");
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
 START_TEST(stream_whose_program_keeps_it_open_after_the_end_still_writes)
 {
     struct world world;
@@ -542,6 +586,8 @@ int main(void)
         {stream_delivers_what_the_peer_sends, PAIR_KINDS},
         {stream_delivers_into_the_buffer_of_the_program, PAIR_KINDS},
         {stream_tells_an_end_that_came_with_the_last_bytes, PAIR_KINDS},
+        {end_of_the_peer_waits_until_a_busy_host_had_its_turn, PAIR_KINDS},
+        {end_of_the_peer_does_not_wait_for_an_idle_host, PAIR_KINDS},
         {stream_whose_program_keeps_it_open_after_the_end_still_writes, PAIR_KINDS},
         {stream_flushes_its_queue_after_the_end_of_the_peer, PAIR_KINDS},
         {stream_made_paused_delivers_nothing_before_it_is_resumed, PAIR_KINDS},

@@ -231,6 +231,22 @@ def test_a_half_close_without_close_notify_ends_the_stream(env):
     env.run(main())
 
 
+def test_who_is_woken_by_the_last_data_runs_before_the_end(env):
+    """T58: data and the end arrive at once; a client still finds the connection it was answered on.
+    """
+    async def main():
+        receiver = Recorder(data=lambda *_: env.loop.call_soon(receiver.events.append, "woken"))
+        _, peer = await env.raw_client(receiver)
+        # In the loop's thread, so that the loop sees both together.
+        peer.send(b"last words")
+        peer.close()
+        await receiver.lost()
+        assert receiver.events.index("woken") == receiver.events.index("data") + 1
+        assert receiver.data == b"last words"
+
+    env.run(main())
+
+
 @tls_only
 def test_a_half_close_without_close_notify_is_not_answered(env):
     """T58: the peer left TLS, and would take a close_notify for data in the clear."""
