@@ -10,6 +10,9 @@
 
 #include "harness.h"
 
+/* Of TCP sockets, bytes; the kernel doubles it. */
+#define BUFFER_SIZE 131072
+
 static void set_nonblocking(int fd)
 {
     require(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
@@ -65,6 +68,11 @@ void sockets_make_pair(enum pair_kind kind, int fds[2])
         require(fds[0] >= 0);
         close(listener);
         set_option(fds[1], IPPROTO_TCP, TCP_NODELAY, 1);
+        for (int i = 0; i < 2; i++) {
+            /* Else the kernel may make them grow to more than a test has to send. */
+            set_option(fds[i], SOL_SOCKET, SO_SNDBUF, BUFFER_SIZE);
+            set_option(fds[i], SOL_SOCKET, SO_RCVBUF, BUFFER_SIZE);
+        }
     }
     set_nonblocking(fds[1]);
 }
