@@ -461,6 +461,7 @@ PyGetSetDef transport_getset[] = {
 };
 
 PyGetSetDef transport_pipe_getset[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL},
     {"_extra", (getter)transport_get_extra, NULL, NULL, NULL},
     {"_loop", (getter)get_loop, NULL, NULL, NULL},
     {"_protocol_paused", (getter)get_protocol_paused, NULL, NULL, NULL},

@@ -483,7 +483,7 @@ void transport_release_lent(TransportObject *self)
     }
 }
 
-static void close_socket(TransportObject *self)
+void transport_close_socket(TransportObject *self)
 {
     int fd = self->fd;
     PyObject *sock = take_socket(self);
@@ -502,8 +502,7 @@ static void close_socket(TransportObject *self)
     self->owns_fd = false;
 }
 
-/* What a transport that is over does not need: the addresses and the TLS object stay. */
-static void clear_references(TransportObject *self)
+void transport_clear_references(TransportObject *self)
 {
     transport_release_lent(self);
     replace_protocol(self, NULL);
@@ -531,15 +530,15 @@ void transport_finish(TransportObject *self)
     /* The table must not show it once the number may be somebody else's. */
     reactor_remove(reactor, self);
     carrier_detach(self);
-    close_socket(self);
-    clear_references(self);
+    transport_close_socket(self);
+    transport_clear_references(self);
     detach_server(self);
     self->lower = NULL;
     while (lower != NULL) {
         TransportObject *next = lower->lower;
 
         lower->lower = NULL;
-        clear_references(lower);
+        transport_clear_references(lower);
         detach_server(lower);
         Py_DECREF(lower);
         lower = next;
@@ -568,148 +567,11 @@ void transport_drop(TransportObject *self)
             Py_DECREF(sock);
         }
         afn_stream_unref(take_stream(self));
-        if (self->sock != NULL)
-            close_socket(self);
     } else {
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);
         if (self->owns_fd || self->sock != NULL)
-            close_socket(self);
+            transport_close_socket(self);
     }
     self->closing = true;
-}
-
-static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(self->extra);
-    Py_VISIT(self->reactor);
-    Py_VISIT(self->context);
-    Py_VISIT(self->protocol);
-    Py_VISIT(self->exception);
-    Py_VISIT(self->closing_context);
-    Py_VISIT(self->waiter);
-    Py_VISIT(self->server);
-    Py_VISIT(self->sock);
-    Py_VISIT(self->transport_socket);
-    Py_VISIT(self->lent.obj);
-    Py_VISIT(self->successor);
-    Py_VISIT(self->lower);
-    Py_VISIT(self->carrier);
-    return tls_traverse(self, visit, arg);
-}
-
-static int transport_clear(TransportObject *self)
-{
-    transport_drop(self);
-    clear_references(self);
-    tls_clear(self);
-    Py_CLEAR(self->extra);
-    Py_CLEAR(self->context);
-    Py_CLEAR(self->server);
-    Py_CLEAR(self->sock);
-    Py_CLEAR(self->transport_socket);
-    Py_CLEAR(self->successor);
-    Py_CLEAR(self->lower);
-    Py_CLEAR(self->carrier);
-    return 0;
-}
-
-static void transport_finalize(TransportObject *self)
-{
-    PyObject *exception;
-
-    if (self->finished || self->warned)
-        return;
-    self->warned = true;
-    exception = compat_take_exception();
-    if (PyErr_ResourceWarning((PyObject *)self, 1, "unclosed transport %R", self) < 0) {
-        if (PyErr_ExceptionMatches(PyExc_Warning))
-            PyErr_WriteUnraisable((PyObject *)self);
-        else
-            PyErr_Clear();
-    }
-    compat_raise_exception(exception);
-}
-
-static void transport_dealloc(TransportObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-
-    if (PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0)
-        return;
-    PyObject_GC_UnTrack(self);
-    if (self->weakrefs != NULL)
-        PyObject_ClearWeakRefs((PyObject *)self);
-    transport_clear(self);
-    Py_CLEAR(self->reactor);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-static PyMemberDef transport_members[] = {
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(TransportObject, weakrefs), READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
-#define TYPE_SLOTS(doc, methods, getset)                                                           \
-    {                                                                                              \
-        {Py_tp_doc, doc},                                                                          \
-        {Py_tp_new, module_refuse_new},                                                                   \
-        {Py_tp_dealloc, transport_dealloc},                                                        \
-        {Py_tp_finalize, transport_finalize},                                                      \
-        {Py_tp_traverse, transport_traverse},                                                      \
-        {Py_tp_clear, transport_clear},                                                            \
-        {Py_tp_repr, transport_repr},                                                              \
-        {Py_tp_methods, methods},                                                                  \
-        {Py_tp_getset, getset},                                                                    \
-        {Py_tp_members, transport_members},                                                        \
-        {0, NULL},                                                                                 \
-    }
-
-static PyType_Slot transport_slots[] =
-    TYPE_SLOTS("A connection, with or without TLS.", transport_methods, transport_getset);
-static PyType_Slot read_pipe_slots[] =
-    TYPE_SLOTS("What comes out of a pipe.", transport_read_pipe_methods, transport_pipe_getset);
-static PyType_Slot write_pipe_slots[] =
-    TYPE_SLOTS("What goes into a pipe.", transport_write_pipe_methods, transport_pipe_getset);
-
-static PyTypeObject *make_type(PyObject *module, const char *name, PyType_Slot *slots,
-                               PyObject *base)
-{
-    PyType_Spec spec = {
-        .name = name,
-        .basicsize = sizeof(TransportObject),
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
-        .slots = slots,
-    };
-    PyObject *bases = PyTuple_Pack(1, base), *type;
-
-    if (bases == NULL)
-        return NULL;
-    type = PyType_FromModuleAndSpec(module, &spec, bases);
-    Py_DECREF(bases);
-    return (PyTypeObject *)type;
-}
-
-PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
-                                  enum transport_role role)
-{
-    PyTypeObject *type;
-
-    if (role == TRANSPORT_READ_PIPE)
-        return make_type(module, "aiofastnet._core.ReadPipeTransport", read_pipe_slots,
-                         state->imports.read_transport);
-    if (role == TRANSPORT_WRITE_PIPE)
-        /* asyncio's is one of those, too. */
-        return make_type(module, "aiofastnet._core.WritePipeTransport", write_pipe_slots,
-                         state->imports.transport);
-    type = make_type(module, "aiofastnet._core.Transport", transport_slots,
-                     state->imports.transport);
-    if (type != NULL && (PyObject_SetAttrString((PyObject *)type, "_sendfile_compatible",
-                                                state->imports.sendfile_mode) < 0 ||
-                         PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible",
-                                                Py_True) < 0))
-        Py_CLEAR(type);
-    return type;
 }

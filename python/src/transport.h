@@ -80,6 +80,12 @@ typedef struct TransportObject {
     PyObject *weakrefs;
 } TransportObject;
 
+/* Programs and tests put attributes of their own on asyncio's pipe transports. */
+typedef struct {
+    TransportObject base;
+    PyObject *dict; /* or NULL */
+} PipeTransportObject;
+
 PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
                                   enum transport_role role);
 
@@ -119,9 +125,16 @@ void transport_finish(TransportObject *self);
 
 /*
  * The other end, without callbacks: of a loop that is closed or garbage, or of a transport that
- * never came to life.  Closes the descriptor.  The caller holds a reference of its own.
+ * never came to life.  Closes the descriptor, but not a pipe: that happens when the transport is
+ * freed, as with asyncio.  The caller holds a reference of its own.
  */
 void transport_drop(TransportObject *self);
+
+/* Closes the socket or the pipe, whoever has made an object of it. */
+void transport_close_socket(TransportObject *self);
+
+/* Drops what a transport that is over does not need: the addresses and the TLS object stay. */
+void transport_clear_references(TransportObject *self);
 
 /* Gives the protocol's buffer back to the protocol. */
 void transport_release_lent(TransportObject *self);

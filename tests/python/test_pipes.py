@@ -764,6 +764,44 @@ def test_abandoned_pipe_transport_warns_and_closes(env, side):
     assert open_fds() == before
 
 
+def test_pipe_stays_open_when_the_loop_is_closed(env):
+    """Standard output is written to after asyncio.run(); the transport's end closes it."""
+    loop = make_loop(env.implementation)
+    reader, writer = make_ends(env, "pipe")
+
+    async def main():
+        return await loop.connect_write_pipe(asyncio.Protocol, writer)
+
+    transport, _ = loop.run_until_complete(main())
+    loop.close()
+    assert not writer.closed
+    writer.write(b"after")
+    assert reader.read(100) == b"after"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        del transport, loop, main
+        gc.collect()
+    assert writer.closed and writer.closes == 1
+    reader.close()
+
+
+def test_pipe_transports_take_attributes(env):
+    """What tests do with mocks: another method in the place of the transport's."""
+    async def main():
+        reader, writer = make_ends(env, "pipe")
+        transport, protocol = await connect_reader(env, reader)
+        calls = []
+        transport.pause_reading = lambda: calls.append("pause")
+        transport.note = transport      # a cycle for the collector
+        transport.pause_reading()
+        assert calls == ["pause"]
+        del transport.pause_reading
+        writer.close()
+        await protocol.lost()
+
+    env.run(main())
+
+
 @pytest.mark.implementations("ours", "ours_uvloop")
 def test_pipe_methods_from_another_thread_are_refused(env):
     """T35, T55: what changes a transport belongs to the loop's thread; looking does not."""
