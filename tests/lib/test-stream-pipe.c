@@ -174,7 +174,22 @@ START_TEST(read_end_takes_no_writes)
 }
 END_TEST
 
-/* A pipe says nothing of what is left in it, so a full and a short read have both to go on. */
+/* Of packets one read takes one: a short read does not say that the pipe is empty. */
+START_TEST(read_end_delivers_all_packets)
+{
+    struct lane lane;
+    int fds[2];
+
+    require(pipe2(fds, O_DIRECT | O_NONBLOCK) == 0);
+    lane_open(&lane, fds[0], fds[1], 0);
+    write_other(&lane, "first");
+    write_other(&lane, "second");
+    pump_until(&lane.world, lane.recorder.data.length == 11);
+    require_content(&lane.recorder.data, "firstsecond");
+    lane_close(&lane);
+}
+END_TEST
+
 START_TEST(read_end_loses_nothing_whatever_a_read_brings)
 {
     struct lane lane;
@@ -365,6 +380,18 @@ static void block_sigpipe(void)
     require(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
 }
 
+/* For the next test, where tests share a process. */
+static void restore_sigpipe(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    signal(SIGPIPE, SIG_IGN); /* also forgets one that is pending */
+    require(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
+    signal(SIGPIPE, SIG_DFL);
+}
+
 static bool is_sigpipe_in(int (*get)(sigset_t *set))
 {
     sigset_t set;
@@ -404,6 +431,7 @@ START_TEST(write_to_nobody_raises_no_signal)
     require_equal(signals, 0);
     require_equal(is_sigpipe_in(get_mask), _i == SIGPIPE_BLOCKED || _i == SIGPIPE_PENDING);
     require_equal(is_sigpipe_in(sigpending), _i == SIGPIPE_PENDING);
+    restore_sigpipe();
     lane_close(&lane);
 }
 END_TEST
@@ -421,6 +449,7 @@ START_TEST(write_that_succeeds_leaves_signals_alone)
     require_equal(afn_stream_write(lane.stream, "x", 1), 0);
     require_equal(is_sigpipe_in(get_mask), _i == 1);
     require_equal(is_sigpipe_in(sigpending), _i == 1);
+    restore_sigpipe();
     lane_close(&lane);
 }
 END_TEST
@@ -713,6 +742,7 @@ int main(void)
         {read_end_does_not_stay_open_after_the_end, 1},
         {read_end_is_paused_and_resumed, 1},
         {read_end_takes_no_writes, 1},
+        {read_end_delivers_all_packets, 1},
         {read_end_loses_nothing_whatever_a_read_brings, 2},
         {fifo_waits_for_its_first_writer, 1},
         {write_end_flushes_and_closes, 3},
