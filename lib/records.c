@@ -35,6 +35,11 @@ static size_t pass_body(struct afn__records *records, size_t length)
     return used;
 }
 
+size_t afn__records_get_rest(const struct afn__records *records)
+{
+    return records->left ? records->left : (size_t)AFN__RECORD_HEADER_SIZE - records->header_length;
+}
+
 void afn__records_pass(struct afn__records *records, const void *data, size_t length)
 {
     const unsigned char *next = data;

@@ -18,6 +18,9 @@ struct afn__records {
     unsigned char header_length; /* 0 while the body goes by */
 };
 
+/* How many bytes are missing of the header, or of the body that it announced. */
+size_t afn__records_get_rest(const struct afn__records *records);
+
 void afn__records_pass(struct afn__records *records, const void *data, size_t length);
 
 #endif

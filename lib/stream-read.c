@@ -19,9 +19,40 @@ static bool wants_input(const struct afn_stream *stream)
 
 /* ---- the wire ---- */
 
+static bool has_engine_input(const struct afn_stream *stream)
+{
+    return stream->engine && !stream->end && stream->engine->has_input(stream->engine_user);
+}
+
+/* Where the kernel decrypts, it says EIO when the next record is none of the application: that one
+ * is for the engine, which may go on to one that is, and keep a part of it. */
+static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t length,
+                           bool *ret_drained)
+{
+    ssize_t count = -EIO;
+
+    *ret_drained = false;
+    while (!stream->is_lost) {
+        if (!has_engine_input(stream))
+            count = afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
+        if (count != -EIO)
+            return count;
+        *ret_drained = false;
+        count = stream->engine->read(stream->engine_user, buffer, length);
+        if (count == 0)
+            AFN__SHOW(stream->end, AFN__END_PROPER);
+        if (count != -EAGAIN)
+            return count;
+        count = -EIO;
+    }
+    return -EAGAIN;
+}
+
 static ssize_t receive_some(struct afn_stream *stream, void *buffer, size_t length,
                             bool *ret_drained)
 {
+    if (stream->receives_raw)
+        return receive_raw(stream, buffer, length, ret_drained);
     if (!stream->carrier_ops)
         return afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
     *ret_drained = false;
@@ -47,7 +78,7 @@ static size_t receive(struct afn_stream *stream, void *buffer, size_t length)
         stream->has_hint = false;
     else if (count < 0)
         AFN__SHOW(stream->end, (int)count);
-    else
+    else if (!stream->end)
         AFN__SHOW(stream->end, stream->engine ? AFN_ERR_TRUNCATED : AFN__END_PROPER);
     if (stream->end && stream->write_error)
         AFN__SHOW(stream->end, stream->write_error);
@@ -135,7 +166,7 @@ static void tell_updated(struct afn_stream *stream, size_t length)
     afn__stream_leave(stream);
 }
 
-/* ---- in the clear ---- */
+/* ---- in the clear, or decrypted by the kernel ---- */
 
 static size_t read_clear(struct afn_stream *stream)
 {
@@ -143,7 +174,7 @@ static size_t read_clear(struct afn_stream *stream)
     size_t count, length;
     void *buffer;
 
-    if (stream->handler.data) {
+    if (stream->handler.data || stream->is_closing) {
         count = receive(stream, scratch, AFN__WIRE_SIZE);
         deliver(stream, scratch, count);
         return count;
@@ -158,11 +189,6 @@ static size_t read_clear(struct afn_stream *stream)
 }
 
 /* ---- through an engine ---- */
-
-static bool has_engine_input(const struct afn_stream *stream)
-{
-    return stream->engine && !stream->end && stream->engine->has_input(stream->engine_user);
-}
 
 /* Decrypts as much as fits; an end is noted.  What the engine answers is sent after the bytes are
  * delivered: a peer that is gone by then cannot keep them from the program. */
@@ -222,9 +248,14 @@ static size_t read_wire(struct afn_stream *stream)
     size_t count = 0;
     int result;
 
+    if (!stream->is_secured && stream->receives_raw) {
+        afn__stream_handshake(stream);
+        stream->is_readable = stream->is_secured;
+        return 0;
+    }
     /* A handshake that does not take what it was fed must not keep the rest from coming. */
     if (!stream->is_secured || !has_engine_input(stream)) {
-        count = receive(stream, scratch, AFN__WIRE_SIZE);
+        count = receive(stream, scratch, afn__stream_limit_receive(stream, AFN__WIRE_SIZE));
         result = count ? stream->engine->feed(stream->engine_user, scratch, count) : 0;
         if (result < 0)
             afn__stream_lose(stream, result);
@@ -268,7 +299,8 @@ void afn__stream_read(struct afn_stream *stream)
         }
         if (!stream->is_readable && !(stream->is_secured && has_engine_input(stream)))
             break;
-        total += stream->engine ? read_wire(stream) : read_clear(stream);
+        total += !stream->is_secured || afn__stream_decrypts(stream) ? read_wire(stream)
+                                                                     : read_clear(stream);
     }
     /* Everything that came before a failed write was delivered. */
     if (stream->write_error && !stream->is_lost)

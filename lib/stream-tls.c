@@ -4,6 +4,7 @@
 #include "tls.h"
 
 #include <aiofastnet/error.h>
+#include <aiofastnet/version.h>
 
 #include <errno.h>
 #include <stddef.h>
@@ -51,19 +52,55 @@ void afn__stream_drain_engine(struct afn_stream *stream)
         afn__stream_send_wire(stream, data, length);
 }
 
+static struct afn_tls *get_tls(const struct afn_stream *stream)
+{
+    return stream->engine == &afn__tls_engine ? stream->engine_user : NULL;
+}
+
+/* Which directions has the kernel taken over?  The program's bytes only when all is settled. */
+static void note_kernel(struct afn_stream *stream)
+{
+    const struct afn_tls *tls = get_tls(stream);
+
+    if (!tls || !tls->ktls)
+        return;
+    stream->sends_raw = stream->is_secured && afn__tls_is_sending_raw(tls);
+    stream->receives_raw = afn__tls_is_receiving_raw(tls);
+}
+
+size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length)
+{
+    const struct afn_tls *tls = get_tls(stream);
+
+    return tls ? afn__tls_limit_receive(tls, length) : length;
+}
+
+static void wait_for_kernel(struct afn_stream *stream)
+{
+    const struct afn_tls *tls = get_tls(stream);
+
+    stream->wants_step = tls && tls->ktls && SSL_want_write(tls->ssl);
+    if (stream->wants_step)
+        afn__stream_watch_out(stream);
+}
+
 void afn__stream_handshake(struct afn_stream *stream)
 {
     int result = stream->engine->handshake(stream->engine_user);
 
     stream->has_begun = true;
+    stream->wants_step = false;
     afn__stream_drain_engine(stream);
+    stream->is_secured = result == 0;
+    note_kernel(stream);
+    if (!stream->is_lost && result == -EAGAIN)
+        wait_for_kernel(stream);
     if (stream->is_lost || result == -EAGAIN)
         return;
     if (result < 0) {
         afn__stream_lose(stream, result);
         return;
     }
-    stream->is_secured = true;
     afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
     afn__stream_enter(stream);
     if (stream->handler.secured)
@@ -84,6 +121,8 @@ void afn__stream_shutdown_engine(struct afn_stream *stream)
         return;
     if (result == -EBUSY && !stream->end && !stream->write_error) {
         stream->has_said_goodbye = false;
+        if (stream->sends_raw)
+            afn__stream_watch_out(stream);
         return;
     }
     /* Nobody answers any more, or has already. */
@@ -113,6 +152,8 @@ static int read_options(const struct afn_tls_options *options, struct afn_tls_op
         size = sizeof(*ret_options);
     if (options)
         memcpy(ret_options, options, size);
+    if (ret_options->flags & ~AFN_TLS_KTLS_RX)
+        return -EINVAL;
     return ret_options->received_length && !ret_options->received ? -EINVAL : 0;
 }
 
@@ -181,6 +222,30 @@ int afn_stream_start_engine(struct afn_stream *stream, const struct afn_engine_o
     return result < 0 ? result : start(stream, ops, user, &copy);
 }
 
+/* For kernel TLS: the flight that OpenSSL has made, before it changes the keys. */
+static void flush_flight(void *user)
+{
+    struct afn_stream *stream = user;
+
+    afn__stream_drain_engine(stream);
+}
+
+static bool has_unsent(void *user)
+{
+    const struct afn_stream *stream = user;
+
+    return stream->spill.length || stream->write_error || stream->is_lost ||
+           afn__tls_has_output(stream->engine_user);
+}
+
+static int offer_ktls(struct afn_stream *stream, struct afn_tls *tls, unsigned int flags)
+{
+    if (stream->carrier_ops || stream->kind != AFN__FD_TCP)
+        return 0;
+    return afn__tls_offer_ktls(tls, stream->fd, flags & AFN_TLS_KTLS_RX, flush_flight, has_unsent,
+                               stream);
+}
+
 int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_tls_options *options)
 {
     struct afn_tls_options copy;
@@ -196,7 +261,9 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
     tls->do_handshake = copy.do_handshake;
     tls->failed = copy.failed;
     tls->user = copy.user;
-    result = start(stream, &afn__tls_engine, tls, &copy);
+    result = offer_ktls(stream, tls, copy.flags);
+    if (result == 0)
+        result = start(stream, &afn__tls_engine, tls, &copy);
     if (result < 0)
         afn__tls_engine.destroy(tls);
     else
@@ -206,24 +273,40 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
 
 void afn__stream_count_records(const struct afn_stream *stream, struct afn_stream_stats *stats)
 {
-    const struct afn_tls *tls = stream->engine_user;
+    const struct afn_tls *tls = get_tls(stream);
 
-    if (stream->engine != &afn__tls_engine)
+    if (!tls)
         return;
     stats->records_received = tls->received.count;
     stats->records_sent = tls->sent.count;
 }
 
+unsigned int afn_stream_get_ktls(const struct afn_stream *stream)
+{
+    return (stream->sends_raw ? AFN_KTLS_SEND : 0) | (stream->receives_raw ? AFN_KTLS_RECEIVE : 0);
+}
+
+const char *afn_stream_get_ktls_reason(const struct afn_stream *stream)
+{
+    const struct afn_tls *tls = get_tls(stream);
+
+    if (!tls || !stream->is_secured || !(SSL_get_options(tls->ssl) & SSL_OP_ENABLE_KTLS))
+        return NULL;
+    if (!afn_has_ktls())
+        return "the library was built without it";
+    return tls->ktls ? afn__ktls_get_reason(tls->ktls) : "only TCP sockets have it";
+}
+
 SSL *afn_stream_get_ssl(const struct afn_stream *stream)
 {
-    if (stream->engine != &afn__tls_engine)
-        return NULL;
-    return ((const struct afn_tls *)stream->engine_user)->ssl;
+    const struct afn_tls *tls = get_tls(stream);
+
+    return tls ? tls->ssl : NULL;
 }
 
 unsigned long afn_stream_get_tls_error(const struct afn_stream *stream)
 {
-    if (stream->engine != &afn__tls_engine)
-        return 0;
-    return ((const struct afn_tls *)stream->engine_user)->error;
+    const struct afn_tls *tls = get_tls(stream);
+
+    return tls ? tls->error : 0;
 }

@@ -30,7 +30,7 @@ static void fail_writing(struct afn_stream *stream, int error)
     afn__source_schedule(&stream->source);
 }
 
-static void watch_out(struct afn_stream *stream)
+void afn__stream_watch_out(struct afn_stream *stream)
 {
     int result;
 
@@ -67,7 +67,7 @@ static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, s
         return (size_t)sent;
     }
     if (sent == -EAGAIN)
-        watch_out(stream);
+        afn__stream_watch_out(stream);
     else
         fail_writing(stream, (int)sent);
     return 0;
@@ -183,6 +183,8 @@ static void send_eof(struct afn_stream *stream)
     if (stream->engine) {
         result = stream->engine->shutdown(stream->engine_user);
         stream->has_sent_eof = result != -EBUSY;
+        if (!stream->has_sent_eof && stream->sends_raw)
+            afn__stream_watch_out(stream);
         afn__stream_drain_engine(stream);
         if (result < 0 && result != -EAGAIN && result != -EBUSY)
             afn__stream_lose(stream, result);
@@ -209,7 +211,7 @@ void afn__stream_flush(struct afn_stream *stream)
             flush_spill(stream);
         else if (!stream->queue.length || !stream->is_secured)
             break;
-        else if (stream->engine)
+        else if (afn__stream_encrypts(stream))
             goes_on = flush_encrypted(stream);
         else
             flush_clear(stream);
@@ -267,7 +269,7 @@ static size_t send_first(struct afn_stream *stream, const void *data, size_t len
     if (!can_send(stream))
         return 0;
     stream->has_written = stream->callbacks > 0;
-    if (!stream->engine) {
+    if (!afn__stream_encrypts(stream)) {
         done = send_bytes(stream, data, length);
         stream->stats.bytes_sent += done;
         return done;
@@ -348,7 +350,7 @@ static size_t send_first_parts(struct afn_stream *stream, const struct afn_buffe
     size_t used = count < PARTS_PER_SEND ? count : PARTS_PER_SEND;
     size_t done;
 
-    if (stream->engine || !can_send(stream))
+    if (afn__stream_encrypts(stream) || !can_send(stream))
         return 0;
     for (size_t i = 0; i < used; i++)
         parts[i] = (struct iovec){(void *)buffers[i].data, buffers[i].length};

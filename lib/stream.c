@@ -89,7 +89,8 @@ static void run(struct afn__source *source, uint32_t events)
     note_events(stream, events);
     note_hangup(stream, events);
     if (!stream->is_lost && !stream->is_secured &&
-        (!stream->has_begun || stream->engine->has_input(stream->engine_user)))
+        (!stream->has_begun || stream->engine->has_input(stream->engine_user) ||
+         (stream->wants_step && stream->is_writable)))
         afn__stream_handshake(stream);
     if (afn__stream_goes_on(stream)) {
         afn__stream_flush(stream);

@@ -63,6 +63,9 @@ struct afn_stream {
     /* Life */
     bool has_begun;      /* the first step of the handshake was made */
     bool is_secured;     /* no engine, or its handshake is complete */
+    bool sends_raw;      /* the kernel encrypts */
+    bool receives_raw;   /* the kernel decrypts */
+    bool wants_step;     /* the handshake goes on when the kernel takes bytes */
     bool has_said_goodbye; /* everything is flushed, and close_notify made */
     bool is_closing;
     bool is_lost;
@@ -82,6 +85,17 @@ struct afn_stream {
 static inline bool afn__stream_goes_on(const struct afn_stream *stream)
 {
     return !stream->is_lost && !stream->source.reactor->is_stopped;
+}
+
+/* Do the bytes of the application go through an engine on their way out, or in? */
+static inline bool afn__stream_encrypts(const struct afn_stream *stream)
+{
+    return stream->engine && !stream->sends_raw;
+}
+
+static inline bool afn__stream_decrypts(const struct afn_stream *stream)
+{
+    return stream->engine && !stream->receives_raw;
 }
 
 /* Remembers why the stream will be lost. */
@@ -114,6 +128,9 @@ void afn__stream_read(struct afn_stream *stream);
 /* Sends what waits, as far as the kernel takes it. */
 void afn__stream_flush(struct afn_stream *stream);
 
+/* The kernel has taken all that it takes for now: a run follows when it takes more. */
+void afn__stream_watch_out(struct afn_stream *stream);
+
 /* Sends bytes for the wire, or keeps them in spill. */
 void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t length);
 
@@ -124,6 +141,9 @@ void afn__stream_tell_writable(struct afn_stream *stream);
 
 /* Sends what the engine made for the wire; to be called after every function of the engine. */
 void afn__stream_drain_engine(struct afn_stream *stream);
+
+/* How much to receive, of at most length bytes. */
+size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length);
 
 /* One step of the handshake. */
 void afn__stream_handshake(struct afn_stream *stream);

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -261,13 +263,7 @@ int afn__sys_send_to(int fd, const void *data, size_t length, const struct socka
  * against it.  Where the program does not ignore the signal, it is blocked meanwhile, and taken out
  * of the thread's queue if the write put it there.
  */
-struct sigpipe_hold {
-    bool is_held;
-    bool was_pending;
-    sigset_t mask;
-};
-
-static void hold_sigpipe(struct sigpipe_hold *hold)
+void afn__sys_hold_sigpipe(struct afn__sigpipe_hold *hold)
 {
     struct sigaction action;
     sigset_t set;
@@ -283,37 +279,46 @@ static void hold_sigpipe(struct sigpipe_hold *hold)
         hold->was_pending = sigpending(&set) == 0 && sigismember(&set, SIGPIPE) == 1;
 }
 
-static void release_sigpipe(const struct sigpipe_hold *hold, bool is_raised)
+void afn__sys_release_sigpipe(const struct afn__sigpipe_hold *hold, bool is_failed)
 {
     const struct timespec now = {0};
+    int error = errno;
     sigset_t set;
 
     if (!hold->is_held)
         return;
-    if (is_raised && !hold->was_pending) {
+    if (is_failed && !hold->was_pending) {
         sigemptyset(&set);
         sigaddset(&set, SIGPIPE);
         while (sigtimedwait(&set, NULL, &now) < 0 && errno == EINTR)
             continue;
     }
     pthread_sigmask(SIG_SETMASK, &hold->mask, NULL);
+    errno = error;
 }
 
 ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count)
 {
-    struct sigpipe_hold hold;
+    struct afn__sigpipe_hold hold;
     ssize_t written;
     int error;
 
-    hold_sigpipe(&hold);
+    afn__sys_hold_sigpipe(&hold);
     do
         written = writev(fd, parts, count < IOV_MAX ? (int)count : IOV_MAX);
     while (written < 0 && errno == EINTR);
     error = written < 0 ? errno : 0;
-    release_sigpipe(&hold, error == EPIPE);
+    afn__sys_release_sigpipe(&hold, error == EPIPE);
     if (error)
         return error == EWOULDBLOCK ? -EAGAIN : -error;
     return written;
+}
+
+int afn__sys_enable_tls(int fd)
+{
+    static const char name[] = "tls";
+
+    return result_of(setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, sizeof(name)));
 }
 
 int afn__sys_shutdown_write(int fd)

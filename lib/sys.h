@@ -2,6 +2,7 @@
 #ifndef AFN_SYS_H
 #define AFN_SYS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,6 +55,16 @@ ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t lengt
 ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count);
 ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count); /* to what is no socket */
 int afn__sys_shutdown_write(int fd);
+int afn__sys_enable_tls(int fd); /* asks the kernel to do TLS on a socket, once it has keys */
+
+/* Around a call that could raise SIGPIPE; is_failed: it failed, and may have raised it. */
+struct afn__sigpipe_hold {
+    sigset_t mask;
+    bool is_held;
+    bool was_pending;
+};
+void afn__sys_hold_sigpipe(struct afn__sigpipe_hold *hold);
+void afn__sys_release_sigpipe(const struct afn__sigpipe_hold *hold, bool is_failed);
 
 /* One of several datagrams; data, length and the room for an address are the caller's. */
 struct afn__message {

@@ -48,13 +48,55 @@ int afn__tls_new(SSL *ssl, struct afn__shared_window *shared, struct afn_tls **r
     return 0;
 }
 
+int afn__tls_offer_ktls(struct afn_tls *tls, int fd, bool wants_receive, void (*flush)(void *user),
+                        bool (*has_unsent)(void *user), void *user)
+{
+    struct afn__ktls *ktls;
+    int result;
+
+    if (!afn__ktls_is_wanted(tls->ssl))
+        return 0;
+    ktls = calloc(1, sizeof(*ktls));
+    if (!ktls)
+        return -ENOMEM;
+    ktls->window = &tls->window;
+    ktls->flush = flush;
+    ktls->has_unsent = has_unsent;
+    ktls->user = user;
+    result = afn__ktls_open(ktls, fd, wants_receive);
+    if (result < 0)
+        free(ktls);
+    else
+        tls->ktls = ktls;
+    return result;
+}
+
+bool afn__tls_has_output(const struct afn_tls *tls)
+{
+    return tls->made.length ||
+           (tls->shared && tls->shared->owner == tls && tls->shared->buffer.length);
+}
+
+size_t afn__tls_limit_receive(const struct afn_tls *tls, size_t length)
+{
+    size_t wanted;
+
+    if (!tls->ktls || !tls->ktls->read_bio || SSL_is_init_finished(tls->ssl))
+        return length;
+    wanted = afn__records_get_rest(&tls->received);
+    return wanted < length ? wanted : length;
+}
+
 void afn__tls_attach(struct afn_tls *tls)
 {
+    BIO *read_bio = tls->ktls && tls->ktls->read_bio ? tls->ktls->read_bio : tls->bio;
+    BIO *write_bio = tls->ktls && tls->ktls->write_bio ? tls->ktls->write_bio : tls->bio;
+
     /* One reference for each direction, and ours. */
-    BIO_up_ref(tls->bio);
-    BIO_up_ref(tls->bio);
-    SSL_set0_rbio(tls->ssl, tls->bio);
-    SSL_set0_wbio(tls->ssl, tls->bio);
+    BIO_up_ref(read_bio);
+    BIO_up_ref(write_bio);
+    SSL_set0_rbio(tls->ssl, read_bio);
+    SSL_set0_wbio(tls->ssl, write_bio);
     SSL_clear_mode(tls->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_set_mode(tls->ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -73,6 +115,9 @@ static void tls_destroy(void *user)
     /* The SSL may live on, in the hands of the program, and with it the BIO. */
     afn__window_bio_detach(tls->bio);
     BIO_free(tls->bio);
+    if (tls->ktls)
+        afn__ktls_close(tls->ktls);
+    free(tls->ktls);
     SSL_free(tls->ssl);
     afn__buffer_release(&tls->kept);
     afn__buffer_release(&tls->made);
@@ -129,7 +174,8 @@ static int tls_handshake(void *user)
     if (tls->has_failed)
         return AFN_ERR_TLS;
     /* A server has nothing to say before the client does. */
-    if (SSL_is_server(tls->ssl) && !SSL_is_init_finished(tls->ssl) && !tls_has_input(tls))
+    if (SSL_is_server(tls->ssl) && !SSL_is_init_finished(tls->ssl) && !tls_has_input(tls) &&
+        !tls->ktls)
         return -EAGAIN;
     clear_errors();
     if (tls->do_handshake) {
@@ -186,6 +232,9 @@ static int tls_shutdown(void *user)
         if (SSL_shutdown(tls->ssl) < 0) {
             int result = failure(tls, -1);
 
+            /* It waits for the socket, which the kernel's TLS writes to, and not for the peer. */
+            if (result == -EAGAIN && SSL_want_write(tls->ssl))
+                return -EBUSY;
             return result == 0 ? -EPIPE : result;
         }
         tls->has_sent_shutdown = true;

@@ -2,16 +2,11 @@
 #include "window-bio.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <string.h>
 
-static BIO_METHOD *method;
-static pthread_mutex_t method_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static int window_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
+int afn__window_read(BIO *bio, struct afn__window *window, char *buffer, size_t length,
+                     size_t *ret_length)
 {
-    struct afn__window *window = BIO_get_data(bio);
-
     BIO_clear_retry_flags(bio);
     if (!window || !window->length) {
         BIO_set_retry_read(bio);
@@ -26,15 +21,24 @@ static int window_read(BIO *bio, char *buffer, size_t length, size_t *ret_length
     return 1;
 }
 
-static int window_write(BIO *bio, const char *data, size_t length, size_t *ret_length)
+int afn__window_write(BIO *bio, struct afn__window *window, const char *data, size_t length,
+                      size_t *ret_length)
 {
-    struct afn__window *window = BIO_get_data(bio);
-
     BIO_clear_retry_flags(bio);
     if (!window || window->put(window->user, data, length) < 0)
         return -1;
     *ret_length = length;
     return 1;
+}
+
+static int window_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
+{
+    return afn__window_read(bio, BIO_get_data(bio), buffer, length, ret_length);
+}
+
+static int window_write(BIO *bio, const char *data, size_t length, size_t *ret_length)
+{
+    return afn__window_write(bio, BIO_get_data(bio), data, length, ret_length);
 }
 
 /* OpenSSL asks for much that only a socket has; 0 says "no" to all of it. */
@@ -54,46 +58,59 @@ static long window_ctrl(BIO *bio, int command, long number, void *pointer)
     }
 }
 
-static int window_create(BIO *bio)
+static int create(BIO *bio)
 {
     BIO_set_init(bio, 1);
     return 1;
 }
 
-static BIO_METHOD *make_method(void)
+static BIO_METHOD *make_method(const struct afn__bio_type *type)
 {
-    BIO_METHOD *made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "window");
+    BIO_METHOD *made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, type->name);
 
     if (!made)
         return NULL;
-    if (BIO_meth_set_read_ex(made, window_read) && BIO_meth_set_write_ex(made, window_write) &&
-        BIO_meth_set_ctrl(made, window_ctrl) && BIO_meth_set_create(made, window_create))
+    if (BIO_meth_set_read_ex(made, type->read) && BIO_meth_set_write_ex(made, type->write) &&
+        BIO_meth_set_ctrl(made, type->ctrl) && BIO_meth_set_create(made, create))
         return made;
     BIO_meth_free(made);
     return NULL;
 }
 
 /* The one method of the process; tried again after a failure. */
-static BIO_METHOD *get_method(void)
+static BIO_METHOD *get_method(struct afn__bio_type *type)
 {
     BIO_METHOD *result;
 
-    pthread_mutex_lock(&method_lock);
-    if (!method)
-        method = make_method();
-    result = method;
-    pthread_mutex_unlock(&method_lock);
+    pthread_mutex_lock(&type->lock);
+    if (!type->method)
+        type->method = make_method(type);
+    result = type->method;
+    pthread_mutex_unlock(&type->lock);
     return result;
 }
 
-BIO *afn__window_bio_new(struct afn__window *window)
+BIO *afn__bio_new(struct afn__bio_type *type, void *data)
 {
-    BIO_METHOD *used = get_method();
+    BIO_METHOD *used = get_method(type);
     BIO *bio = used ? BIO_new(used) : NULL;
 
     if (bio)
-        BIO_set_data(bio, window);
+        BIO_set_data(bio, data);
     return bio;
+}
+
+static struct afn__bio_type window_type = {
+    .name = "aiofastnet window",
+    .read = window_read,
+    .write = window_write,
+    .ctrl = window_ctrl,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+BIO *afn__window_bio_new(struct afn__window *window)
+{
+    return afn__bio_new(&window_type, window);
 }
 
 void afn__window_bio_detach(BIO *bio)

@@ -38,7 +38,15 @@ struct afn_tls_options {
      * server name, keys), must not call the library on this stream but to abort it, nor drop its last
      * reference. */
     void *user;
+    unsigned int flags;
 };
+
+/*
+ * Kernel TLS: with SSL_OP_ENABLE_KTLS in the options of the SSL, the kernel gets the keys for
+ * sending after the handshake, if it and OpenSSL can; otherwise the connection is the same without.
+ * With this flag, those for receiving too.
+ */
+#define AFN_TLS_KTLS_RX 1u
 
 /*
  * Puts TLS on a stream, which may have carried clear bytes before; those still queued leave first.
@@ -61,6 +69,25 @@ int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_t
  * Since: 0.1.0
  */
 SSL *afn_stream_get_ssl(const struct afn_stream *stream);
+
+/* Directions in which the kernel does TLS. */
+#define AFN_KTLS_SEND 1u
+#define AFN_KTLS_RECEIVE 2u
+
+/*
+ * The directions in which the kernel does the TLS of this stream; none before the secured callback.
+ *
+ * Since: 0.1.0
+ */
+unsigned int afn_stream_get_ktls(const struct afn_stream *stream);
+
+/*
+ * Why the kernel does not send, although SSL_OP_ENABLE_KTLS asked for it: words for people, which
+ * live for ever, or NULL.
+ *
+ * Since: 0.1.0
+ */
+const char *afn_stream_get_ktls_reason(const struct afn_stream *stream);
 
 /*
  * The error of the first OpenSSL call that failed on this stream, as ERR_peek_last_error() gave it,

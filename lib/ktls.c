@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include <config.h>
+
+#include "ktls.h"
+
+#include "sys.h"
+
+#include <errno.h>
+
+#ifdef HAVE_KTLS
+
+bool afn__ktls_is_wanted(const SSL *ssl)
+{
+    return SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS;
+}
+
+bool afn__ktls_is_sending(const struct afn__ktls *ktls)
+{
+    return ktls->socket && BIO_get_ktls_send(ktls->socket);
+}
+
+bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
+{
+    return ktls->socket && BIO_get_ktls_recv(ktls->socket);
+}
+
+#else
+
+bool afn__ktls_is_wanted(const SSL *ssl)
+{
+    (void)ssl;
+    return false;
+}
+
+bool afn__ktls_is_sending(const struct afn__ktls *ktls)
+{
+    (void)ktls;
+    return false;
+}
+
+bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
+{
+    (void)ktls;
+    return false;
+}
+
+#endif
+
+/* ---- the BIO ---- */
+
+static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
+{
+    struct afn__ktls_end *end = BIO_get_data(bio);
+    int result;
+
+    if (!end || !afn__ktls_is_receiving(end->ktls))
+        return afn__window_read(bio, end ? end->ktls->window : NULL, buffer, length, ret_length);
+    BIO_clear_retry_flags(bio);
+    result = BIO_read_ex(end->ktls->socket, buffer, length, ret_length);
+    if (!result && BIO_should_retry(end->ktls->socket))
+        BIO_set_retry_read(bio);
+    return result;
+}
+
+static int ktls_write(BIO *bio, const char *data, size_t length, size_t *ret_length)
+{
+    struct afn__ktls_end *end = BIO_get_data(bio);
+    struct afn__sigpipe_hold hold;
+    int result;
+
+    if (!end || !afn__ktls_is_sending(end->ktls))
+        return afn__window_write(bio, end ? end->ktls->window : NULL, data, length, ret_length);
+    BIO_clear_retry_flags(bio);
+    /* It knows no MSG_NOSIGNAL. */
+    afn__sys_hold_sigpipe(&hold);
+    result = BIO_write_ex(end->ktls->socket, data, length, ret_length);
+    afn__sys_release_sigpipe(&hold, !result);
+    if (!result && BIO_should_retry(end->ktls->socket))
+        BIO_set_retry_write(bio);
+    return result;
+}
+
+/* Bytes of the old keys that are still here are in the way of the kernel, which would send or
+ * expect new ones next. */
+static bool is_ready(const struct afn__ktls_end *end)
+{
+    const struct afn__ktls *ktls = end->ktls;
+
+    if (!end->sends)
+        return afn__ktls_is_receiving(ktls) || !ktls->window->length;
+    return afn__ktls_is_sending(ktls) || !ktls->has_unsent(ktls->user);
+}
+
+/* Which requests hand over keys and mark records is a matter between OpenSSL and its socket BIO. */
+static long ktls_ctrl(BIO *bio, int command, long number, void *pointer)
+{
+    struct afn__ktls_end *end = BIO_get_data(bio);
+
+    switch (end ? command : BIO_CTRL_RESET) {
+    case BIO_CTRL_RESET:
+    case BIO_CTRL_PUSH:
+    case BIO_CTRL_POP:
+        return 0;
+    case BIO_CTRL_FLUSH:
+        if (end->sends && !afn__ktls_is_sending(end->ktls))
+            end->ktls->flush(end->ktls->user);
+        return 1;
+    case BIO_CTRL_PENDING:
+        return end->sends ? 0 : (long)end->ktls->window->length;
+    case BIO_CTRL_WPENDING:
+        return 0;
+    default:
+        return is_ready(end) ? BIO_ctrl(end->ktls->socket, command, number, pointer) : 0;
+    }
+}
+
+static struct afn__bio_type ktls_type = {
+    .name = "aiofastnet kernel TLS",
+    .read = ktls_read,
+    .write = ktls_write,
+    .ctrl = ktls_ctrl,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+};
+
+static BIO *make_bio(struct afn__ktls_end *end, struct afn__ktls *ktls, bool sends)
+{
+    end->ktls = ktls;
+    end->sends = sends;
+    return afn__bio_new(&ktls_type, end);
+}
+
+/* ---- the unit ---- */
+
+int afn__ktls_open(struct afn__ktls *ktls, int fd, bool wants_receive)
+{
+    int result = afn__sys_enable_tls(fd);
+
+    if (result < 0) {
+        ktls->reason = result == -ENOENT ? "the kernel has no TLS" : "the socket refuses TLS";
+        return 0;
+    }
+    ktls->socket = BIO_new_socket(fd, BIO_NOCLOSE);
+    if (!ktls->socket)
+        return -ENOMEM;
+    ktls->write_bio = make_bio(&ktls->ends[0], ktls, true);
+    ktls->read_bio = wants_receive ? make_bio(&ktls->ends[1], ktls, false) : NULL;
+    if (ktls->write_bio && (ktls->read_bio || !wants_receive))
+        return 0;
+    afn__ktls_close(ktls);
+    return -ENOMEM;
+}
+
+static BIO *release(BIO *bio)
+{
+    if (bio)
+        BIO_set_data(bio, NULL);
+    BIO_free(bio);
+    return NULL;
+}
+
+void afn__ktls_close(struct afn__ktls *ktls)
+{
+    ktls->write_bio = release(ktls->write_bio);
+    ktls->read_bio = release(ktls->read_bio);
+    BIO_free(ktls->socket);
+    ktls->socket = NULL;
+}
+
+const char *afn__ktls_get_reason(const struct afn__ktls *ktls)
+{
+    if (ktls->reason || afn__ktls_is_sending(ktls))
+        return ktls->reason;
+    return "the kernel or OpenSSL does not do this version and cipher";
+}
