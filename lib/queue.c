@@ -17,6 +17,7 @@ struct afn__queue_item {
     const unsigned char *data; /* what is left */
     size_t length;
     size_t room; /* of memory, behind data: of copies only */
+    struct afn__file_range *range; /* instead of bytes in memory */
     void (*release)(void *user);
     void *user;
     unsigned char memory[];
@@ -82,12 +83,58 @@ int afn__queue_append_reference(struct afn__queue *queue, const void *data, size
     return 0;
 }
 
+int afn__queue_append_range(struct afn__queue *queue, struct afn__file_range *range)
+{
+    struct afn__queue_item *item = item_new(queue, 0);
+
+    if (!item)
+        return -ENOMEM;
+    item->range = range;
+    queue->ranges++;
+    return 0;
+}
+
+struct afn__file_range *afn__queue_get_range(const struct afn__queue *queue)
+{
+    return queue->first ? queue->first->range : NULL;
+}
+
+struct afn__file_range *
+afn__queue_find_range(const struct afn__queue *queue,
+                      bool (*matches)(const struct afn__file_range *range, const void *key),
+                      const void *key)
+{
+    const struct afn__queue_item *item = queue->ranges ? queue->first : NULL;
+
+    while (item && !(item->range && matches(item->range, key)))
+        item = item->next;
+    return item ? item->range : NULL;
+}
+
+void afn__queue_remove_range(struct afn__queue *queue, const struct afn__file_range *range)
+{
+    struct afn__queue_item *previous = NULL, *item = queue->first;
+
+    while (item->range != range) {
+        previous = item;
+        item = item->next;
+    }
+    if (previous)
+        previous->next = item->next;
+    else
+        queue->first = item->next;
+    if (!item->next)
+        queue->last = previous;
+    queue->ranges--;
+    free(item);
+}
+
 size_t afn__queue_peek(const struct afn__queue *queue, struct iovec *parts, size_t capacity)
 {
     const struct afn__queue_item *item;
     size_t count = 0;
 
-    for (item = queue->first; item && count < capacity; item = item->next) {
+    for (item = queue->first; item && !item->range && count < capacity; item = item->next) {
         parts[count].iov_base = (void *)item->data;
         parts[count].iov_len = item->length;
         count++;
@@ -100,7 +147,7 @@ size_t afn__queue_copy(const struct afn__queue *queue, void *target, size_t capa
     const struct afn__queue_item *item;
     size_t done = 0;
 
-    for (item = queue->first; item && done < capacity; item = item->next) {
+    for (item = queue->first; item && !item->range && done < capacity; item = item->next) {
         size_t piece = item->length < capacity - done ? item->length : capacity - done;
 
         memcpy((unsigned char *)target + done, item->data, piece);
@@ -125,7 +172,7 @@ static void remove_first(struct afn__queue *queue)
 void afn__queue_consume(struct afn__queue *queue, size_t length)
 {
     assert(length <= queue->length);
-    while (queue->first && length >= queue->first->length) {
+    while (queue->first && !queue->first->range && length >= queue->first->length) {
         length -= queue->first->length;
         remove_first(queue);
     }
@@ -138,6 +185,7 @@ void afn__queue_consume(struct afn__queue *queue, size_t length)
 
 void afn__queue_clear(struct afn__queue *queue)
 {
+    assert(!queue->ranges);
     while (queue->first)
         remove_first(queue);
 }

@@ -159,7 +159,7 @@ static int read_options(const struct afn_tls_options *options, struct afn_tls_op
 
 static int check_state(const struct afn_stream *stream)
 {
-    if (stream->engine)
+    if (stream->engine || stream->queue.ranges || stream->ended)
         return -EBUSY;
     if (stream->is_read_only || stream->is_write_only)
         return -EINVAL;

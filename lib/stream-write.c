@@ -16,11 +16,11 @@
  * The socket takes no more bytes.  What the peer sent before is still delivered, by the next run,
  * unless the program does not read then: it may be waiting for this very stream.
  */
-static void fail_writing(struct afn_stream *stream, int error)
+void afn__stream_fail_writing(struct afn_stream *stream, int error)
 {
     AFN__SHOW(stream->write_error, error);
     stream->is_writable = false;
-    afn__queue_clear(&stream->queue);
+    afn__stream_drop_queue(stream, error);
     afn__buffer_release(&stream->spill);
     if (stream->is_closing || stream->has_told_end) {
         afn__stream_lose(stream, error);
@@ -39,7 +39,7 @@ void afn__stream_watch_out(struct afn_stream *stream)
         return;
     result = afn__source_watch(&stream->source, afn__stream_get_events(stream) | EPOLLOUT);
     if (result < 0)
-        fail_writing(stream, result);
+        afn__stream_fail_writing(stream, result);
     else
         stream->is_watching_out = true;
 }
@@ -54,13 +54,14 @@ static ssize_t send_carried(struct afn_stream *stream, const struct iovec *parts
 }
 
 /* How many bytes were taken. */
-static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, size_t count)
+static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, size_t count,
+                         bool has_more)
 {
     ssize_t sent;
 
     stream->stats.send_calls++;
     sent = stream->carrier_ops               ? send_carried(stream, parts, count)
-           : afn__fd_is_socket(stream->kind) ? afn__sys_send(stream->fd, parts, count)
+           : afn__fd_is_socket(stream->kind) ? afn__sys_send(stream->fd, parts, count, has_more)
                                              : afn__sys_write(stream->fd, parts, count);
     if (sent >= 0) {
         stream->stats.wire_bytes_sent += (uint64_t)sent;
@@ -69,7 +70,7 @@ static size_t send_parts(struct afn_stream *stream, const struct iovec *parts, s
     if (sent == -EAGAIN)
         afn__stream_watch_out(stream);
     else
-        fail_writing(stream, (int)sent);
+        afn__stream_fail_writing(stream, (int)sent);
     return 0;
 }
 
@@ -81,7 +82,7 @@ static size_t send_bytes(struct afn_stream *stream, const void *data, size_t len
     while (done < length && stream->is_writable) {
         struct iovec part = {.iov_base = (char *)data + done, .iov_len = length - done};
 
-        done += send_parts(stream, &part, 1);
+        done += send_parts(stream, &part, 1, false);
     }
     return done;
 }
@@ -111,7 +112,8 @@ static void flush_clear(struct afn_stream *stream)
 {
     struct iovec parts[PARTS_PER_SEND];
     size_t count = afn__queue_peek(&stream->queue, parts, PARTS_PER_SEND);
-    size_t done = send_parts(stream, parts, count);
+    bool has_more = count < PARTS_PER_SEND && afn__stream_has_file_bytes(stream);
+    size_t done = send_parts(stream, parts, count, has_more);
 
     stream->stats.bytes_sent += done;
     if (!stream->write_error)
@@ -147,17 +149,28 @@ static size_t next_piece(struct afn_stream *stream, const void **ret_data)
     return afn__queue_copy(&stream->queue, stream->source.reactor->record, AFN__RECORD_SIZE);
 }
 
+/* Is there something that may leave, whether or not the kernel takes it? */
+static bool has_output(const struct afn_stream *stream)
+{
+    return !afn__queue_is_empty(&stream->queue) && !stream->ended;
+}
+
 /* Returns whether there is a point in going on. */
 static bool flush_encrypted(struct afn_stream *stream)
 {
     size_t total = 0;
     bool is_waiting = false;
 
-    while (stream->queue.length && total < ENCRYPT_SIZE && !stream->is_lost) {
-        const void *data;
-        size_t length = next_piece(stream, &data), done;
+    while (has_output(stream) && total < ENCRYPT_SIZE && !stream->is_lost) {
+        bool is_file = afn__queue_get_range(&stream->queue);
+        const void *data = stream->source.reactor->record;
+        size_t length = is_file ? afn__stream_load_file(stream) : next_piece(stream, &data), done;
         bool takes_record = data == stream->source.reactor->record;
 
+        if (!length) {
+            is_waiting = true;
+            break;
+        }
         /* A callback out of OpenSSL may make another stream flush meanwhile. */
         stream->source.reactor->is_record_taken |= takes_record;
         done = encrypt(stream, data, length);
@@ -169,7 +182,10 @@ static bool flush_encrypted(struct afn_stream *stream)
         }
         if (stream->is_lost)
             break;
-        afn__queue_consume(&stream->queue, done);
+        if (is_file)
+            afn__stream_advance_file(stream, done);
+        else
+            afn__queue_consume(&stream->queue, done);
         total += done;
     }
     afn__stream_drain_engine(stream);
@@ -196,7 +212,7 @@ static void send_eof(struct afn_stream *stream)
         result = stream->carrier_ops ? stream->carrier_ops->write_eof(stream->carrier)
                                      : afn__sys_shutdown_write(stream->fd);
         if (result < 0)
-            fail_writing(stream, result);
+            afn__stream_fail_writing(stream, result);
     }
 }
 
@@ -209,15 +225,17 @@ void afn__stream_flush(struct afn_stream *stream)
     while (goes_on && stream->is_writable && !stream->is_lost) {
         if (stream->spill.length)
             flush_spill(stream);
-        else if (!stream->queue.length || !stream->is_secured)
+        else if (!has_output(stream) || !stream->is_secured)
             break;
         else if (afn__stream_encrypts(stream))
             goes_on = flush_encrypted(stream);
+        else if (afn__queue_get_range(&stream->queue))
+            goes_on = afn__stream_send_file(stream);
         else
             flush_clear(stream);
     }
-    if (stream->wants_eof && !stream->has_sent_eof && !stream->queue.length &&
-        !stream->spill.length && !stream->write_error && stream->is_secured && !stream->is_lost)
+    if (stream->wants_eof && !stream->has_sent_eof && afn__stream_is_flushed(stream) &&
+        !stream->write_error && stream->is_secured && !stream->is_lost)
         send_eof(stream);
     if (stream->is_above && !stream->is_lost &&
         afn_stream_get_write_buffer_size(stream) <= stream->low)
@@ -248,7 +266,7 @@ static int check_above(struct afn_stream *stream)
     return stream->is_above;
 }
 
-static bool takes_writes(const struct afn_stream *stream)
+bool afn__stream_takes_writes(const struct afn_stream *stream)
 {
     return !stream->is_closing && !stream->write_error && !stream->wants_eof &&
            !stream->is_read_only;
@@ -258,7 +276,7 @@ static bool takes_writes(const struct afn_stream *stream)
 static bool can_send(const struct afn_stream *stream)
 {
     return stream->is_writable && stream->is_secured && !stream->corks && !stream->has_written &&
-           !stream->queue.length && !stream->spill.length;
+           afn__stream_is_flushed(stream);
 }
 
 /* Sends what can be sent at once; returns how much of it needs no queue. */
@@ -298,7 +316,7 @@ int afn_stream_write(struct afn_stream *stream, const void *data, size_t length)
 {
     size_t done;
 
-    if (!takes_writes(stream))
+    if (!afn__stream_takes_writes(stream))
         return -EPIPE;
     if (!length)
         return stream->is_above;
@@ -318,7 +336,7 @@ int afn_stream_write_ref(struct afn_stream *stream, const void *data, size_t len
     size_t done = 0;
     int result = 0;
 
-    if (!takes_writes(stream)) {
+    if (!afn__stream_takes_writes(stream)) {
         result = -EPIPE;
         goto released;
     }
@@ -355,7 +373,7 @@ static size_t send_first_parts(struct afn_stream *stream, const struct afn_buffe
     for (size_t i = 0; i < used; i++)
         parts[i] = (struct iovec){(void *)buffers[i].data, buffers[i].length};
     stream->has_written = stream->callbacks > 0;
-    done = send_parts(stream, parts, used);
+    done = send_parts(stream, parts, used, false);
     stream->stats.bytes_sent += done;
     return done;
 }
@@ -364,7 +382,7 @@ int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffer
 {
     size_t done, skip;
 
-    if (!takes_writes(stream))
+    if (!afn__stream_takes_writes(stream))
         return -EPIPE;
     if (!count)
         return stream->is_above;

@@ -41,18 +41,12 @@ static void note_hangup(struct afn_stream *stream, uint32_t events)
 /* Ends a close whose last bytes have gone. */
 static void finish_closing(struct afn_stream *stream)
 {
-    if (stream->queue.length || stream->spill.length)
+    if (!afn__stream_is_flushed(stream))
         return;
     if (stream->engine)
         afn__stream_shutdown_engine(stream);
     else
         afn__stream_lose(stream, 0);
-}
-
-static void drop_output(struct afn_stream *stream)
-{
-    afn__queue_clear(&stream->queue);
-    afn__buffer_release(&stream->spill);
 }
 
 /* Gives up what carries the bytes: the descriptor, unless it was taken, or the carrier. */
@@ -70,11 +64,13 @@ static void close_wire(struct afn_stream *stream, int error)
 
 static void tell_closed(struct afn_stream *stream)
 {
-    if (stream->has_told_closed)
+    afn__stream_drop_queue(stream, stream->error);
+    afn__buffer_release(&stream->spill);
+    afn__stream_tell_sent(stream);
+    if (stream->has_told_closed || stream->ended)
         return;
     stream->has_told_closed = true;
     afn__source_remove(&stream->source);
-    drop_output(stream);
     if (stream->handler.closed)
         stream->handler.closed(stream, stream->user, stream->error);
     close_wire(stream, stream->error);
@@ -88,6 +84,7 @@ static void run(struct afn__source *source, uint32_t events)
 
     note_events(stream, events);
     note_hangup(stream, events);
+    stream->file_budget = AFN__FILE_BUDGET;
     if (!stream->is_lost && !stream->is_secured &&
         (!stream->has_begun || stream->engine->has_input(stream->engine_user) ||
          (stream->wants_step && stream->is_writable)))
@@ -95,6 +92,7 @@ static void run(struct afn__source *source, uint32_t events)
     if (afn__stream_goes_on(stream)) {
         afn__stream_flush(stream);
         afn__stream_tell_writable(stream);
+        afn__stream_tell_sent(stream);
     }
     if (afn__stream_goes_on(stream))
         afn__stream_read(stream);
@@ -150,7 +148,8 @@ static void stream_destroy(struct afn__source *source)
 
     if (stream->engine)
         stream->engine->destroy(stream->engine_user);
-    drop_output(stream);
+    afn__stream_forget_files(stream);
+    afn__buffer_release(&stream->spill);
     free(stream);
 }
 

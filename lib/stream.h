@@ -28,6 +28,8 @@ struct afn_stream {
     void *user;
 
     struct afn__queue queue; /* of the application */
+    struct afn__file_range *ended; /* of files, their done callbacks being due */
+    size_t file_budget;            /* what is left of it in the present run */
     struct afn__buffer spill; /* for the wire: what the kernel did not take of an engine's bytes */
     size_t high, low;
     unsigned int corks;
@@ -79,6 +81,9 @@ struct afn_stream {
 /* The default high-water mark, bytes; the low one is a quarter. */
 #define AFN__HIGH_WATER ((size_t)64 * 1024)
 
+/* Bytes of files that one stream may send in one run while others wait. */
+#define AFN__FILE_BUDGET ((size_t)256 * 1024)
+
 /* ---- stream.c ---- */
 
 /* May the present run go on calling user code? */
@@ -125,17 +130,51 @@ void afn__stream_read(struct afn_stream *stream);
 
 /* ---- stream-write.c ---- */
 
+/* May the program still write? */
+bool afn__stream_takes_writes(const struct afn_stream *stream);
+
 /* Sends what waits, as far as the kernel takes it. */
 void afn__stream_flush(struct afn_stream *stream);
 
-/* The kernel has taken all that it takes for now: a run follows when it takes more. */
+/* Is everything in the kernel's hands, and every done callback told? */
+static inline bool afn__stream_is_flushed(const struct afn_stream *stream)
+{
+    return afn__queue_is_empty(&stream->queue) && !stream->spill.length && !stream->ended;
+}
+
+/* The socket takes no more bytes: for now, and a run follows when it takes more; or for ever. */
 void afn__stream_watch_out(struct afn_stream *stream);
+void afn__stream_fail_writing(struct afn_stream *stream, int error);
 
 /* Sends bytes for the wire, or keeps them in spill. */
 void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t length);
 
 /* Tells writable when it is due; from a run only. */
 void afn__stream_tell_writable(struct afn_stream *stream);
+
+/* ---- stream-sendfile.c ---- */
+
+/* Sends from the file that is first in the queue; returns whether there is a point in going on. */
+bool afn__stream_send_file(struct afn_stream *stream);
+
+/* Does the next file in the queue have bytes that the kernel will be given directly? */
+bool afn__stream_has_file_bytes(const struct afn_stream *stream);
+
+/*
+ * For an engine: reads from the file that is first in the queue into the record of the reactor; 0
+ * when it has ended, or must wait for a run, which was asked for.  And: so much of it was taken.
+ */
+size_t afn__stream_load_file(struct afn_stream *stream);
+void afn__stream_advance_file(struct afn_stream *stream, size_t length);
+
+/* Tells which files have ended; from a run only. */
+void afn__stream_tell_sent(struct afn_stream *stream);
+
+/* Empties the queue; the files in it end with the error. */
+void afn__stream_drop_queue(struct afn_stream *stream, int error);
+
+/* Empties the queue, and tells nobody. */
+void afn__stream_forget_files(struct afn_stream *stream);
 
 /* ---- stream-tls.c ---- */
 

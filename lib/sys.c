@@ -2,6 +2,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* accept4, recvmmsg, sendmmsg */
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* files of any size, where long has 32 bits */
+#endif
 
 #include "sys.h"
 
@@ -10,8 +13,10 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -172,8 +177,9 @@ ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t lengt
     return count;
 }
 
-ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count, bool has_more)
 {
+    int flags = has_more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
     struct msghdr message = {
         .msg_iov = (struct iovec *)parts,
         .msg_iovlen = count < IOV_MAX ? count : IOV_MAX,
@@ -181,8 +187,8 @@ ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
     ssize_t sent;
 
     do
-        sent = count == 1 ? send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
-                          : sendmsg(fd, &message, MSG_NOSIGNAL);
+        sent = count == 1 ? send(fd, parts->iov_base, parts->iov_len, flags)
+                          : sendmsg(fd, &message, flags);
     while (sent < 0 && errno == EINTR);
     if (sent < 0)
         return errno == EWOULDBLOCK ? -EAGAIN : -errno;
@@ -319,6 +325,40 @@ int afn__sys_enable_tls(int fd)
     static const char name[] = "tls";
 
     return result_of(setsockopt(fd, IPPROTO_TCP, TCP_ULP, name, sizeof(name)));
+}
+
+/* The signal may have come after some bytes were sent. */
+ssize_t afn__sys_sendfile(int fd, int file, uint64_t offset, size_t length)
+{
+    off_t position = (off_t)offset;
+    struct afn__sigpipe_hold hold;
+    ssize_t sent;
+
+    afn__sys_hold_sigpipe(&hold);
+    do
+        sent = sendfile(fd, file, &position, length);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        sent = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+    afn__sys_release_sigpipe(&hold, sent != (ssize_t)length);
+    return sent;
+}
+
+ssize_t afn__sys_pread(int file, void *buffer, size_t length, uint64_t offset)
+{
+    ssize_t count;
+
+    do
+        count = pread(file, buffer, length, (off_t)offset);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+uint64_t afn__sys_get_size(int file)
+{
+    struct stat status;
+
+    return fstat(file, &status) < 0 || status.st_size < 0 ? 0 : (uint64_t)status.st_size;
 }
 
 int afn__sys_shutdown_write(int fd)

@@ -52,8 +52,13 @@ int afn__sys_get_access(int fd); /* O_RDONLY, O_WRONLY or O_RDWR */
  */
 ssize_t afn__sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
                       bool *ret_drained);
-ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count);
+/* Sends.  With has_more, the kernel may wait for the next bytes to fill a segment. */
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count, bool has_more);
 ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count); /* to what is no socket */
+/* Of a file that has no more at that place, both give 0. */
+ssize_t afn__sys_sendfile(int fd, int file, uint64_t offset, size_t length);
+ssize_t afn__sys_pread(int file, void *buffer, size_t length, uint64_t offset);
+uint64_t afn__sys_get_size(int file); /* 0 where that says nothing */
 int afn__sys_shutdown_write(int fd);
 int afn__sys_enable_tls(int fd); /* asks the kernel to do TLS on a socket, once it has keys */
 

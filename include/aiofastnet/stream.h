@@ -146,6 +146,52 @@ int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffer
 void afn_stream_cork(struct afn_stream *stream);
 void afn_stream_uncork(struct afn_stream *stream);
 
+/* A count for all of a file from the offset on, as long as it is when its end is reached. */
+#define AFN_SENDFILE_TO_END UINT64_MAX
+
+/* Flags of afn_stream_sendfile(). */
+#define AFN_SENDFILE_BY_KERNEL 1u /* by sendfile(2), or not at all */
+
+/*
+ * How a file was sent: so many bytes are in the kernel's hands, or encrypted; error is 0 when that is
+ * all of them, or all that the file had, or else the reason why there are no more: what
+ * pread(2) said; -EOPNOTSUPP when AFN_SENDFILE_BY_KERNEL cannot be done with this file; or, when
+ * the stream is lost, the reason of that, -ECANCELED if there is none.
+ */
+typedef void afn_sendfile_done(struct afn_stream *stream, void *user, uint64_t sent, int error);
+
+/*
+ * Sends count bytes of a file, from offset on, behind what was written before, and before what will
+ * be written after.  The position of the file is neither used nor moved.  What was written behind
+ * leaves only after done has returned, so that it can call afn_stream_abort() when the file was cut
+ * short.
+ *
+ * Without an engine that is sendfile(2); where that does not work, and with TLS, the library
+ * reads a little at a time, whenever the peer has taken what was read before.  Reading from
+ * a slow disk blocks.  A file does not count as part of the write buffer: who wants to go on when it
+ * is sent waits for done.
+ *
+ * Ownership: the descriptor stays the caller's, who must not close it before done, or before
+ * afn_stream_cancel_sendfile() or afn_stream_unref() with the last reference has returned.  It is
+ * one that pread(2) can read.
+ * Callbacks: done comes exactly once, from dispatch, and before closed; unless it is cancelled
+ * first, or the last reference is dropped.  It is needed.
+ * Returns: 0; or, and then done never comes: -EPIPE as afn_stream_write(); -EINVAL; -ENOMEM;
+ *          -EOPNOTSUPP when the kernel must, and cannot because of TLS.
+ * Since: 0.1.0
+ */
+int afn_stream_sendfile(struct afn_stream *stream, int file, uint64_t offset, uint64_t count,
+                        unsigned int flags, afn_sendfile_done *done, void *user);
+
+/*
+ * Sends no more of the first file that was given with this user pointer and whose done has not come
+ * yet.  It will not come.
+ *
+ * Returns: how many bytes were sent, or -ENOENT when there is none such.
+ * Since: 0.1.0
+ */
+int64_t afn_stream_cancel_sendfile(struct afn_stream *stream, const void *user);
+
 /*
  * Ends the sending direction once the queue is empty: shutdown(2), or close_notify on TLS.  Reading
  * goes on; a stream that is write-only closes.
@@ -181,7 +227,7 @@ void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_hi
 
 /*
  * The bytes that were written and are not yet in the kernel's hands, TLS overhead of those already
- * encrypted included.
+ * encrypted included.  Of files that wait, only what was read already.
  *
  * Since: 0.1.0
  */

@@ -55,9 +55,9 @@ struct afn_tls_options {
  *
  * Ownership: the stream takes a reference of its own to ssl; the caller's stays the caller's.
  * Callbacks: secured, or closed with the reason.
- * Returns: 0; -EBUSY when the stream has TLS already; -EPIPE when it is closing or lost;
- *          -EINVAL, also for a stream of one direction; -ENOMEM.  On failure neither the
- *          stream nor ssl has changed.
+ * Returns: 0; -EBUSY when the stream has TLS already, or has a file to send; -EPIPE when it is
+ *          closing or lost; -EINVAL, also for a stream of one direction; -ENOMEM.  On failure
+ *          neither the stream nor ssl has changed.
  * Since: 0.1.0
  */
 int afn_stream_start_tls(struct afn_stream *stream, SSL *ssl, const struct afn_tls_options *options);

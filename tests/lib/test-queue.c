@@ -186,6 +186,46 @@ START_TEST(queue_without_memory_is_unchanged)
 }
 END_TEST
 
+static bool is_range(const struct afn__file_range *range, const void *key)
+{
+    return (const void *)range == key;
+}
+
+START_TEST(queue_shows_bytes_up_to_a_file_range)
+{
+    /* The queue knows no more of a range than where it is. */
+    char places[2];
+    struct afn__file_range *ranges[2] = {(void *)&places[0], (void *)&places[1]};
+    struct afn__queue queue = {0};
+    struct iovec parts[PARTS];
+    char target[8];
+
+    require_equal(afn__queue_append_copy(&queue, "one", 3), 0);
+    require_equal(afn__queue_append_range(&queue, ranges[0]), 0);
+    require_equal(afn__queue_append_copy(&queue, "two", 3), 0);
+    require_equal(afn__queue_append_range(&queue, ranges[1]), 0);
+    require_equal(queue.length, 6);
+    require_equal(queue.ranges, 2);
+    require(afn__queue_get_range(&queue) == NULL);
+    require(afn__queue_find_range(&queue, is_range, ranges[1]) == ranges[1]);
+    require(afn__queue_find_range(&queue, is_range, &queue) == NULL);
+    require_equal(afn__queue_peek(&queue, parts, PARTS), 1);
+    require_bytes(target, afn__queue_copy(&queue, target, sizeof target), "one", 3);
+
+    afn__queue_consume(&queue, 3);
+    require(afn__queue_get_range(&queue) == ranges[0]);
+    require_equal(afn__queue_peek(&queue, parts, PARTS), 0);
+    afn__queue_consume(&queue, 0);
+    afn__queue_remove_range(&queue, ranges[1]);
+    require_equal(afn__queue_append_copy(&queue, "+", 1), 0);
+    afn__queue_remove_range(&queue, ranges[0]);
+    require(afn__queue_find_range(&queue, is_range, ranges[0]) == NULL);
+    require_bytes(target, afn__queue_copy(&queue, target, sizeof target), "two+", 4);
+    afn__queue_clear(&queue);
+    require(afn__queue_is_empty(&queue));
+}
+END_TEST
+
 int main(void)
 {
     const struct harness_case cases[] = {
@@ -197,6 +237,7 @@ int main(void)
         {queue_shows_no_more_parts_than_asked_for, 1},
         {queue_that_is_cleared_releases_each_reference_once, 1},
         {queue_without_memory_is_unchanged, 1},
+        {queue_shows_bytes_up_to_a_file_range, 1},
     };
 
     return harness_main("queue", cases, COUNT_OF(cases));

@@ -30,6 +30,8 @@ static unsigned int counts[FAULT_CALLS];
 static struct watch watches[WATCHES];
 static uint64_t clock_offset;
 static int timer_fd;
+static bool swallows_files;
+static bool had_more;
 static uint64_t timer_deadline;
 
 void fault_sys_reset(void)
@@ -39,6 +41,8 @@ void fault_sys_reset(void)
     fault_sys_clear_counts();
     clock_offset = 0;
     timer_deadline = 0;
+    swallows_files = false;
+    had_more = false;
 }
 
 void fault_sys_fail(enum fault_call call, unsigned int skip, unsigned int times, int error)
@@ -277,9 +281,15 @@ static ssize_t transfer(int fd, const struct iovec *parts, size_t count,
     return result;
 }
 
-ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count)
+static ssize_t send_parts(int fd, const struct iovec *parts, size_t count)
 {
-    return transfer(fd, parts, count, real_sys_send);
+    return real_sys_send(fd, parts, count, had_more);
+}
+
+ssize_t afn__sys_send(int fd, const struct iovec *parts, size_t count, bool has_more)
+{
+    had_more = has_more;
+    return transfer(fd, parts, count, send_parts);
 }
 
 ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count)
@@ -322,6 +332,47 @@ int afn__sys_send_to(int fd, const void *data, size_t length, const struct socka
     if (error == -EAGAIN)
         announce_again(fd);
     return error < 0 ? error : real_sys_send_to(fd, data, length, address, address_length);
+}
+
+void fault_sys_swallow_files(bool swallows)
+{
+    swallows_files = swallows;
+}
+
+bool fault_sys_had_more(void)
+{
+    return had_more;
+}
+
+static size_t limit_length(enum fault_call call, size_t length)
+{
+    return limits[call] == 0 || limits[call] > length ? length : limits[call];
+}
+
+ssize_t afn__sys_sendfile(int fd, int file, uint64_t offset, size_t length)
+{
+    int error = meet(FAULT_SENDFILE);
+
+    if (error == -EAGAIN)
+        announce_again(fd);
+    if (error < 0)
+        return error;
+    if (swallows_files)
+        return (ssize_t)length;
+    return real_sys_sendfile(fd, file, offset, limit_length(FAULT_SENDFILE, length));
+}
+
+ssize_t afn__sys_pread(int file, void *buffer, size_t length, uint64_t offset)
+{
+    int error = meet(FAULT_PREAD);
+
+    return error < 0 ? error
+                     : real_sys_pread(file, buffer, limit_length(FAULT_PREAD, length), offset);
+}
+
+uint64_t afn__sys_get_size(int file)
+{
+    return real_sys_get_size(file);
 }
 
 int afn__sys_shutdown_write(int fd)

@@ -2,6 +2,7 @@
 #ifndef FAULT_SYS_H
 #define FAULT_SYS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,8 @@
 enum fault_call {
     FAULT_RECV,
     FAULT_SEND, /* writes to what is no socket, too */
+    FAULT_SENDFILE,
+    FAULT_PREAD,
     FAULT_SHUTDOWN,
     FAULT_ACCEPT,
     FAULT_SOCKET,
@@ -41,9 +44,15 @@ void fault_sys_reset(void);
 /* After skip more calls, the next times calls fail with the negative errno. */
 void fault_sys_fail(enum fault_call call, unsigned int skip, unsigned int times, int error);
 
-/* Every transfer (FAULT_RECV, FAULT_SEND) moves at most so many bytes, or, in a batch, so many
- * datagrams; 0 for no limit. */
+/* Every transfer (FAULT_RECV, FAULT_SEND, FAULT_SENDFILE, FAULT_PREAD) moves at most so many bytes,
+ * or, in a batch, so many datagrams; 0 for no limit. */
 void fault_sys_limit(enum fault_call call, size_t length);
+
+/* From now on sendfile(2) says that it has sent all, at once, and sends nothing: the fastest peer. */
+void fault_sys_swallow_files(bool swallows);
+
+/* Did the last send say that more would follow? */
+bool fault_sys_had_more(void);
 
 /* How often a call was made, failed ones included. */
 unsigned int fault_sys_count(enum fault_call call);

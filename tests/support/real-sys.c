@@ -3,6 +3,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* sys.c needs it before the first header */
 #endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64 /* and this */
+#endif
 
 #include "real-sys.h"
 
@@ -21,12 +24,15 @@
 #define afn__sys_get_file_kind real_sys_get_file_kind
 #define afn__sys_get_error real_sys_get_error
 #define afn__sys_get_kind real_sys_get_kind
+#define afn__sys_get_size real_sys_get_size
 #define afn__sys_now real_sys_now
+#define afn__sys_pread real_sys_pread
 #define afn__sys_recv real_sys_recv
 #define afn__sys_recv_messages real_sys_recv_messages
 #define afn__sys_send real_sys_send
 #define afn__sys_send_messages real_sys_send_messages
 #define afn__sys_send_to real_sys_send_to
+#define afn__sys_sendfile real_sys_sendfile
 #define afn__sys_set_nonblocking real_sys_set_nonblocking
 #define afn__sys_shutdown_write real_sys_shutdown_write
 #define afn__sys_socket real_sys_socket

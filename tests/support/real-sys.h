@@ -20,14 +20,17 @@ int real_sys_get_access(int fd);
 int real_sys_get_file_kind(int fd, enum afn__fd_kind *ret_kind);
 int real_sys_get_error(int fd);
 int real_sys_get_kind(int fd, enum afn__fd_kind *ret_kind);
+uint64_t real_sys_get_size(int file);
 uint64_t real_sys_now(void);
+ssize_t real_sys_pread(int file, void *buffer, size_t length, uint64_t offset);
 ssize_t real_sys_recv(int fd, enum afn__fd_kind kind, void *buffer, size_t length,
                       bool *ret_drained);
 int real_sys_recv_messages(int fd, struct afn__message *messages, unsigned int count);
-ssize_t real_sys_send(int fd, const struct iovec *parts, size_t count);
 int real_sys_send_messages(int fd, const struct afn__message *messages, unsigned int count);
 int real_sys_send_to(int fd, const void *data, size_t length, const struct sockaddr *address,
                      socklen_t address_length);
+ssize_t real_sys_send(int fd, const struct iovec *parts, size_t count, bool has_more);
+ssize_t real_sys_sendfile(int fd, int file, uint64_t offset, size_t length);
 int real_sys_set_nonblocking(int fd);
 int real_sys_shutdown_write(int fd);
 int real_sys_socket(int family);
