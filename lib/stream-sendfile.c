@@ -174,9 +174,10 @@ static bool take_failure(struct afn_stream *stream, struct afn__file_range *rang
     case -EINVAL:
     case -ENOSYS:
     case -EOPNOTSUPP:
-        if (range->wants_kernel)
+        if (range->wants_kernel && !range->sent)
             end_range(stream, range, -EOPNOTSUPP);
-        range->is_copied = true;
+        else
+            range->is_copied = true;
         return true;
     default:
         probe = afn__sys_pread(range->file, &byte, 1, range->offset);

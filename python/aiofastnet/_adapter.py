@@ -16,10 +16,19 @@ import types
 from asyncio import base_events, selector_events, sslproto
 
 from . import _core
-from ._sendfile import send_by_reading
+from ._sendfile import (
+    has_descriptor,
+    is_plain,
+    refuse_second,
+    send_by_library,
+    send_by_reading,
+)
 from ._upgrade import can_carry, get_received, move_reader, move_writer
 
 _Stock = asyncio.SelectorEventLoop
+
+# Something that is a stream socket, as far as asyncio's check of arguments looks at it.
+_STREAM = types.SimpleNamespace(type=socket.SOCK_STREAM)
 
 # What asyncio does on the adapter; each other public method of the adapter is the user's loop's.
 HOSTED = (
@@ -340,16 +349,28 @@ class LoopAdapter(_Stock):
         if not isinstance(transport, _core.Transport):
             send = self.original("sendfile")
             return await send(transport, file, offset, count, fallback=fallback)
-        if not fallback and not transport.is_closing():
+        refuse_second(transport)
+        if not fallback and transport.get_extra_info("sslcontext") is not None:
             # A RuntimeError, which stock raises here, and the exception that is documented.
-            raise asyncio.SendfileNotAvailableError(
-                f"fallback is disabled and native sendfile is not supported for "
-                f"transport {transport!r}"
-            )
-        return await super().sendfile(transport, file, offset, count)
+            if not transport.is_closing():
+                raise asyncio.SendfileNotAvailableError(
+                    f"fallback is disabled and native sendfile is not supported for "
+                    f"transport {transport!r}"
+                )
+        return await super().sendfile(transport, file, offset, count, fallback=fallback)
+
+    async def _sendfile_native(self, transp, file, offset, count):
+        self._check_sendfile_params(_STREAM, file, offset, count)
+        if not has_descriptor(file):
+            raise asyncio.SendfileNotAvailableError("not a regular file")
+        return await send_by_library(self.loop, transp, file, offset, count, True)
 
     async def _sendfile_fallback(self, transp, file, offset, count):
-        self._check_sendfile_params(transp.get_extra_info("socket"), file, offset, count)
+        # GzipFile's mode is a number before Python 3.13, which the check does not understand.
+        named = file if isinstance(getattr(file, "mode", None), str) else None
+        self._check_sendfile_params(_STREAM, named, offset, count)
+        if has_descriptor(file) and is_plain(file):
+            return await send_by_library(self.loop, transp, file, offset, count, False)
         return await send_by_reading(self.loop, transp, file, offset, count)
 
 

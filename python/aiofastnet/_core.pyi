@@ -14,7 +14,21 @@ class Transport(asyncio.Transport):
 
     @property
     def _loop(self) -> AbstractEventLoop: ...
+    @property
+    def _sendfile_compatible(self) -> object: ...
+    @property
+    def _sending_file(self) -> bool: ...
     def get_write_buffer_limits(self) -> tuple[int, int]: ...
+    def _begin_sendfile(
+        self,
+        fd: int,
+        offset: int,
+        count: Optional[int],
+        by_kernel: bool,
+        waiter: Future[None],
+        /,
+    ) -> None: ...
+    def _end_sendfile(self) -> int: ...
 
 @final
 class ReadPipeTransport(asyncio.ReadTransport):

@@ -1,13 +1,69 @@
 # SPDX-License-Identifier: MIT
-"""loop.sendfile() by reading the file and writing to the transport."""
+"""loop.sendfile(): by the library from files of the system, by reading from all others."""
 
 import asyncio
+import errno
+import io
+import os
+import stat
 
 _PIECE_SIZE = 256 * 1024
 
 
+def has_descriptor(file):
+    """Whether the library can read the file by its descriptor."""
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        # io.UnsupportedOperation is an OSError.
+        return False
+
+
+def is_plain(file):
+    """Whether what is read from the file is what its descriptor gives: not so with GzipFile."""
+    return isinstance(getattr(file, "raw", file), io.FileIO)
+
+
+def refuse_second(transport):
+    """Raise when another file is being sent."""
+    if transport._sending_file or isinstance(transport.get_protocol(), _SendfileProtocol):
+        raise RuntimeError("unable to sendfile; sendfile is in progress")
+
+
+async def send_by_library(loop, transport, file, offset, count, by_kernel):
+    """Send `count` bytes of the file, or all, from `offset` on; return how many were sent.
+
+    The file's position is then behind the last byte sent, also after an error.  With by_kernel,
+    asyncio.SendfileNotAvailableError says that the kernel cannot do it.  The arguments have been
+    checked.
+    """
+    # Also writes out what the file object itself may still hold back.
+    _seek(file, offset)
+    waiter = loop.create_future()
+    # Somebody may close the file while it is sent, and have its number given to another.
+    fd = os.dup(file.fileno())
+    try:
+        transport._begin_sendfile(fd, offset, count, by_kernel, waiter)
+        was_reading = transport.is_reading()
+        transport.pause_reading()
+        try:
+            await waiter
+        finally:
+            sent = transport._end_sendfile()
+            if was_reading:
+                transport.resume_reading()
+            _seek(file, offset + sent)
+    except OSError as error:
+        if not by_kernel or error.errno != errno.EOPNOTSUPP:
+            raise
+        raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from error
+    finally:
+        os.close(fd)
+    return sent
+
+
 class _SendfileProtocol(asyncio.Protocol):
-    """Stands in for a transport's protocol while a file is sent.
+    """Stands in for a transport's protocol while a file is sent by reading it.
 
     Reading is paused meanwhile.  The protocol that was there still hears of pauses, resumption
     and loss, so that it needs no repair afterwards.
@@ -66,19 +122,14 @@ class _SendfileProtocol(asyncio.Protocol):
 
 
 async def send_by_reading(loop, transport, file, offset, count):
-    """Write `count` bytes of the file, or all, from `offset` on; return how many were written.
+    """As send_by_library(), for any object with read().
 
-    Everything is in the transport's hands on return, not yet in the peer's.  The file's position
-    is then behind the last byte written, also after an error.  The arguments have been checked.
+    Everything is in the transport's hands on return, not yet in the kernel's.
     """
-    if isinstance(transport.get_protocol(), _SendfileProtocol):
-        raise RuntimeError("unable to sendfile; sendfile is in progress")
-    can_seek = _can_seek(file)
     sent = 0
     stand_in = _SendfileProtocol(loop, transport)
     try:
-        if can_seek:
-            file.seek(offset)
+        _seek(file, offset)
         while count is None or sent < count:
             size = _PIECE_SIZE if count is None else min(_PIECE_SIZE, count - sent)
             # bytes and not a buffer that is read into: the transport keeps bytes uncopied.
@@ -91,13 +142,13 @@ async def send_by_reading(loop, transport, file, offset, count):
         return sent
     finally:
         stand_in.restore()
-        if can_seek:
-            file.seek(offset + sent)
+        _seek(file, offset + sent)
 
 
-def _can_seek(file):
+def _seek(file, position):
     seekable = getattr(file, "seekable", None)
-    return hasattr(file, "seek") if seekable is None else seekable()
+    if hasattr(file, "seek") if seekable is None else seekable():
+        file.seek(position)
 
 
 async def _read(loop, file, size):

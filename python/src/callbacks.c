@@ -325,15 +325,12 @@ void callbacks_resume_writing(TransportObject *transport)
     Py_XDECREF(result);
 }
 
-void callbacks_wake(TransportObject *transport, PyObject *exception)
+void callbacks_settle(ReactorObject *reactor, PyObject *waiter, PyObject *exception)
 {
-    struct module_names *names = &transport->reactor->state->names;
-    PyObject *waiter = transport->waiter, *done, *result = NULL;
+    struct module_names *names = &reactor->state->names;
+    PyObject *done, *result = NULL;
     int is_done = -1;
 
-    if (waiter == NULL)
-        return;
-    transport->waiter = NULL;
     done = PyObject_CallMethodNoArgs(waiter, names->done);
     if (done != NULL) {
         is_done = PyObject_IsTrue(done);
@@ -344,9 +341,19 @@ void callbacks_wake(TransportObject *transport, PyObject *exception)
     else if (is_done == 0)
         result = PyObject_CallMethodOneArg(waiter, names->set_result, Py_None);
     if (is_done != 1 && result == NULL)
-        callbacks_give_up(transport->reactor);
+        callbacks_give_up(reactor);
     Py_XDECREF(result);
     Py_DECREF(waiter);
+}
+
+void callbacks_wake(TransportObject *transport, PyObject *exception)
+{
+    PyObject *waiter = transport->waiter;
+
+    if (waiter == NULL)
+        return;
+    transport->waiter = NULL;
+    callbacks_settle(transport->reactor, waiter, exception);
 }
 
 int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument)

@@ -33,6 +33,9 @@ void callbacks_connection_lost(TransportObject *transport, PyObject *exception);
 int callbacks_pause_writing(TransportObject *transport);
 void callbacks_resume_writing(TransportObject *transport);
 
+/* Ends a future that still waits: with None, or an exception.  Takes the reference to it. */
+void callbacks_settle(ReactorObject *reactor, PyObject *waiter, PyObject *exception);
+
 /* Ends the waiter, if there is one that still waits; exception may be NULL. */
 void callbacks_wake(TransportObject *transport, PyObject *exception);
 

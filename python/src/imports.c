@@ -120,9 +120,10 @@ static int load_asyncio(struct module_state *state)
     mode = import_name("asyncio.constants", "_SendfileMode");
     if (mode == NULL)
         return -1;
-    imports->sendfile_mode = PyObject_GetAttrString(mode, "FALLBACK");
+    imports->sendfile_native = PyObject_GetAttrString(mode, "TRY_NATIVE");
+    imports->sendfile_fallback = PyObject_GetAttrString(mode, "FALLBACK");
     Py_DECREF(mode);
-    if (imports->sendfile_mode == NULL)
+    if (imports->sendfile_native == NULL || imports->sendfile_fallback == NULL)
         return -1;
     return load_server(state) < 0 || load_flow_control(state) < 0 ? -1 : 0;
 }

@@ -197,6 +197,10 @@ static TransportObject *check_upgrade(ReactorObject *self, PyObject *transport)
         PyErr_Format(PyExc_ConnectionResetError, "cannot start TLS: %R is closed", transport);
         return NULL;
     }
+    if (old->sending_file) {
+        PyErr_SetString(PyExc_RuntimeError, "unable to start TLS; sendfile is in progress");
+        return NULL;
+    }
     return old;
 }
 

@@ -54,7 +54,8 @@ struct module_imports {
     PyObject *socket;            /* socket.socket */
     PyObject *logger;            /* asyncio.log.logger */
     PyObject *own_logger;        /* logging.getLogger("aiofastnet") */
-    PyObject *sendfile_mode;     /* asyncio.constants._SendfileMode.FALLBACK */
+    PyObject *sendfile_native;   /* asyncio.constants._SendfileMode.TRY_NATIVE */
+    PyObject *sendfile_fallback; /* and FALLBACK */
     PyObject *handshake_timeout; /* asyncio's defaults, in seconds */
     PyObject *shutdown_timeout;
     /* Of the module ssl; all NULL when Python was built without it. */

@@ -424,6 +424,8 @@ PyMethodDef transport_methods[] = {
     BASE_METHODS
     READING_METHODS
     WRITING_METHODS
+    {"_begin_sendfile", METHOD(transport_begin_sendfile), METH_VARARGS, NULL},
+    {"_end_sendfile", METHOD(transport_end_sendfile), METH_NOARGS, NULL},
     {"_force_close", METHOD(method_force_close), METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -452,10 +454,18 @@ static PyObject *get_protocol_paused(TransportObject *self, void *closure)
     return PyBool_FromLong(transport_resolve(self)->writing_paused);
 }
 
+static PyObject *get_sending_file(TransportObject *self, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(self->sending_file);
+}
+
 PyGetSetDef transport_getset[] = {
     {"_extra", (getter)transport_get_extra, NULL, NULL, NULL},
     {"_loop", (getter)get_loop, NULL, NULL, NULL},
     {"_protocol_paused", (getter)get_protocol_paused, NULL, NULL, NULL},
+    {"_sendfile_compatible", (getter)transport_get_sendfile_mode, NULL, NULL, NULL},
+    {"_sending_file", (getter)get_sending_file, NULL, NULL, NULL},
     {"_sock", (getter)transport_get_sock, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

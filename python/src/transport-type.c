@@ -15,6 +15,7 @@ static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->exception);
     Py_VISIT(self->closing_context);
     Py_VISIT(self->waiter);
+    Py_VISIT(self->sendfile_waiter);
     Py_VISIT(self->server);
     Py_VISIT(self->sock);
     Py_VISIT(self->transport_socket);
@@ -155,10 +156,8 @@ PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
                          sizeof(PipeTransportObject), write_pipe_slots, state->imports.transport);
     type = make_type(module, "aiofastnet._core.Transport", sizeof(TransportObject),
                      transport_slots, state->imports.transport);
-    if (type != NULL && (PyObject_SetAttrString((PyObject *)type, "_sendfile_compatible",
-                                                state->imports.sendfile_mode) < 0 ||
-                         PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible",
-                                                Py_True) < 0))
+    if (type != NULL &&
+        PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible", Py_True) < 0)
         Py_CLEAR(type);
     return type;
 }

@@ -509,6 +509,7 @@ void transport_clear_references(TransportObject *self)
     Py_CLEAR(self->exception);
     Py_CLEAR(self->closing_context);
     Py_CLEAR(self->waiter);
+    Py_CLEAR(self->sendfile_waiter);
 }
 
 void transport_finish(TransportObject *self)

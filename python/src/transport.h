@@ -48,6 +48,7 @@ typedef struct TransportObject {
     bool accepted;        /* by a listener: nobody waits for it */
     bool ended;           /* write_eof() was called */
     bool got_eof;         /* eof_received() was called */
+    bool sending_file;    /* loop.sendfile() is at work */
     bool owns_fd;         /* fd is to be closed here: no stream has it any more */
     bool detached_server; /* or there never was one */
 
@@ -63,6 +64,8 @@ typedef struct TransportObject {
     PyObject *exception;       /* what ended it, for connection_lost() */
     PyObject *closing_context; /* of close() or abort(), for connection_lost(); or NULL */
     PyObject *waiter;
+    PyObject *sendfile_waiter;
+    uint64_t sendfile_sent;    /* bytes, once there is nobody to wait */
     PyObject *server;
     PyObject *sock;             /* socket.socket, made when it is first asked for; or the pipe */
     PyObject *transport_socket; /* asyncio's wrapper of it */
@@ -150,7 +153,10 @@ static inline TransportObject *transport_resolve(TransportObject *self)
     return self;
 }
 
-/* transport-methods.c, write.c, extra-info.c, make.c: what the types are made of. */
+/* May bytes be written?  0, or -1 with an exception. */
+int transport_check_writable(TransportObject *self, const char *after_eof);
+
+/* transport-methods.c, write.c, sendfile.c, extra-info.c, make.c: what the types are made of. */
 extern PyMethodDef transport_methods[];
 extern PyMethodDef transport_read_pipe_methods[];
 extern PyMethodDef transport_write_pipe_methods[];
@@ -160,6 +166,9 @@ extern PyGetSetDef transport_pipe_getset[];
 PyObject *transport_repr(TransportObject *self);
 PyObject *transport_write(TransportObject *self, PyObject *data);
 PyObject *transport_writelines(TransportObject *self, PyObject *list);
+PyObject *transport_begin_sendfile(TransportObject *self, PyObject *args);
+PyObject *transport_end_sendfile(TransportObject *self, PyObject *unused);
+PyObject *transport_get_sendfile_mode(TransportObject *self, void *closure);
 PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,
                                    PyObject *keywords);
 PyObject *transport_get_extra(TransportObject *self, void *closure);

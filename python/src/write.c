@@ -115,7 +115,7 @@ static int write_object(TransportObject *self, PyObject *data, bool *ret_failed)
     return r;
 }
 
-static int check_writable(TransportObject *self, const char *after_eof)
+int transport_check_writable(TransportObject *self, const char *after_eof)
 {
     if (reactor_check_thread(self->reactor) < 0)
         return -1;
@@ -129,6 +129,15 @@ static int check_writable(TransportObject *self, const char *after_eof)
         return -1;
     }
     return 0;
+}
+
+/* As asyncio's: its TLS transport takes writes while a file is sent, and so does ours. */
+static int check_no_file(TransportObject *self, const char *method)
+{
+    if (!self->sending_file || self->tls != NULL)
+        return 0;
+    PyErr_Format(PyExc_RuntimeError, "unable to %s; sendfile is in progress", method);
+    return -1;
 }
 
 static int check_type(TransportObject *self, PyObject *data)
@@ -154,7 +163,8 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
     int r;
 
     if (check_type(self, data) < 0 ||
-        check_writable(self, "Cannot call write() after write_eof()") < 0)
+        transport_check_writable(self, "Cannot call write() after write_eof()") < 0 ||
+        check_no_file(self, "write") < 0)
         return NULL;
     if (self->stream == NULL) {
         /* Nothing is not dropped. */
@@ -169,7 +179,8 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
 
 PyObject *transport_write(TransportObject *self, PyObject *data)
 {
-    if (PyBytes_CheckExact(data) && reactor_is_mine(self->reactor) && self->stream != NULL) {
+    if (PyBytes_CheckExact(data) && reactor_is_mine(self->reactor) && self->stream != NULL &&
+        !self->sending_file) {
         size_t length = (size_t)PyBytes_GET_SIZE(data);
 
         if (length > 0 && length < KEEP_SIZE)
@@ -231,7 +242,8 @@ PyObject *transport_writelines(TransportObject *self, PyObject *list)
     bool failed = false, empty;
     int r = 0;
 
-    if (check_writable(self, "Cannot call writelines() after write_eof()") < 0)
+    if (transport_check_writable(self, "Cannot call writelines() after write_eof()") < 0 ||
+        check_no_file(self, "writelines") < 0)
         return NULL;
     /* A list may change while an exporter runs code, or in another thread. */
     parts = PyList_CheckExact(list)
