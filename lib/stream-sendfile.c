@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Bytes of files that one stream may send in one run while others wait: either took a quarter of a
+ * millisecond. */
+#define RAW_BUDGET ((size_t)512 * 1024)
+#define COPY_BUDGET ((size_t)256 * 1024)
+
 /* A piece of a file that waits, or is being sent, or has ended. */
 struct afn__file_range {
     struct afn__file_range *next; /* that has ended */
@@ -95,6 +100,11 @@ void afn__stream_forget_files(struct afn_stream *stream)
 
 /* ---- sending ---- */
 
+void afn__stream_allow_files(struct afn_stream *stream)
+{
+    stream->file_budget = sends_raw(stream) ? RAW_BUDGET : COPY_BUDGET;
+}
+
 void afn__stream_advance_file(struct afn_stream *stream, size_t length)
 {
     struct afn__file_range *range = afn__queue_get_range(&stream->queue);
@@ -153,7 +163,7 @@ static bool copy_piece(struct afn_stream *stream)
  */
 static size_t choose_length(const struct afn_stream *stream, const struct afn__file_range *range)
 {
-    size_t length = limit_piece(stream, range, AFN__FILE_BUDGET);
+    size_t length = limit_piece(stream, range, RAW_BUDGET);
     uint64_t size = afn__sys_get_size(range->file);
 
     if (size > range->offset && size - range->offset < length)
@@ -253,7 +263,7 @@ int afn_stream_sendfile(struct afn_stream *stream, int file, uint64_t offset, ui
         free(range);
         return -ENOMEM;
     }
-    stream->file_budget = AFN__FILE_BUDGET;
+    afn__stream_allow_files(stream);
     afn__stream_flush(stream);
     return 0;
 }

@@ -84,7 +84,7 @@ static void run(struct afn__source *source, uint32_t events)
 
     note_events(stream, events);
     note_hangup(stream, events);
-    stream->file_budget = AFN__FILE_BUDGET;
+    afn__stream_allow_files(stream);
     if (!stream->is_lost && !stream->is_secured &&
         (!stream->has_begun || stream->engine->has_input(stream->engine_user) ||
          (stream->wants_step && stream->is_writable)))

@@ -29,7 +29,7 @@ struct afn_stream {
 
     struct afn__queue queue; /* of the application */
     struct afn__file_range *ended; /* of files, their done callbacks being due */
-    size_t file_budget;            /* what is left of it in the present run */
+    size_t file_budget;            /* bytes of them that may still leave in this run */
     struct afn__buffer spill; /* for the wire: what the kernel did not take of an engine's bytes */
     size_t high, low;
     unsigned int corks;
@@ -80,9 +80,6 @@ struct afn_stream {
 
 /* The default high-water mark, bytes; the low one is a quarter. */
 #define AFN__HIGH_WATER ((size_t)64 * 1024)
-
-/* Bytes of files that one stream may send in one run while others wait. */
-#define AFN__FILE_BUDGET ((size_t)256 * 1024)
 
 /* ---- stream.c ---- */
 
@@ -153,6 +150,9 @@ void afn__stream_send_wire(struct afn_stream *stream, const void *data, size_t l
 void afn__stream_tell_writable(struct afn_stream *stream);
 
 /* ---- stream-sendfile.c ---- */
+
+/* At the beginning of a run: so much of files may leave until the next one. */
+void afn__stream_allow_files(struct afn_stream *stream);
 
 /* Sends from the file that is first in the queue; returns whether there is a point in going on. */
 bool afn__stream_send_file(struct afn_stream *stream);
