@@ -2,88 +2,17 @@
 /* Links: tests/support, libafncore (no libafnsys), OpenSSL, check. */
 /* Files in the queue of a stream. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memfd_create, pipe2 */
+#define _GNU_SOURCE /* pipe2 */
 #endif
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "certificate.h"
+#include "delivery.h"
 #include "fault-alloc.h"
 #include "fault-sys.h"
 #include "harness.h"
 #include "world.h"
-
-/* The ways that a file can take, as variants. */
-enum way { WAY_UNIX, WAY_TCP, WAY_COPIED, WAY_TLS, WAYS = WAY_TLS + TLS_VERSIONS };
-
-#define FOR_EVER 1000000
-
-/* One file that is sent; what done told about it. */
-struct delivery {
-    struct link *link;
-    unsigned int calls;
-    uint64_t sent;
-    int error;
-    void (*hook)(struct delivery *delivery);
-    void *hook_user;
-};
-
-static void on_done(struct afn_stream *stream, void *user, uint64_t sent, int error)
-{
-    struct delivery *delivery = user;
-    struct recorder *recorder = &delivery->link->recorder;
-
-    require(recorder_is_dispatching);
-    require(!recorder->is_inside);
-    require(!recorder->is_gone);
-    require(!recorder_is_closed(recorder));
-    require(stream == delivery->link->stream);
-    delivery->calls++;
-    delivery->sent = sent;
-    delivery->error = error;
-    if (delivery->hook != NULL)
-        delivery->hook(delivery);
-}
-
-static void open_link(struct link *link, struct world *world, enum way way)
-{
-    link_open(link, world, way == WAY_UNIX ? PAIR_UNIX : PAIR_TCP, NULL);
-    if (way == WAY_COPIED)
-        fault_sys_fail(FAULT_SENDFILE, 0, FOR_EVER, -EINVAL);
-    if (way >= WAY_TLS)
-        link_secure(link, certificate_get_version((int)way - WAY_TLS), 1);
-    fault_sys_clear_counts();
-}
-
-static int make_file(const struct bytes *content)
-{
-    int file = memfd_create("test", MFD_CLOEXEC);
-
-    require(file >= 0);
-    if (content != NULL)
-        require_equal(write(file, content->data, content->length), content->length);
-    return file;
-}
-
-static void send_file(struct delivery *delivery, struct link *link, int file, uint64_t offset,
-                      uint64_t count)
-{
-    *delivery = (struct delivery){.link = link};
-    require_equal(afn_stream_sendfile(link->stream, file, offset, count, 0, on_done, delivery), 0);
-    require_equal(delivery->calls, 0);
-}
-
-#define require_delivered(delivery, length, reason)                                                \
-    do {                                                                                           \
-        require_equal((delivery)->calls, 1);                                                       \
-        require_equal((delivery)->sent, length);                                                   \
-        require_equal((delivery)->error, reason);                                                  \
-    } while (0)
 
 /* ---- what arrives ---- */
 
@@ -97,14 +26,14 @@ START_TEST(file_arrives_in_the_order_of_the_writes)
     int file;
 
     bytes_fill(&content, 3000000, 1);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     require(afn_stream_write(link.stream, "head", 4) >= 0);
-    send_file(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
     require(afn_stream_write(link.stream, "middle", 6) >= 0);
-    send_file(&deliveries[1], &link, file, 12345, 600000);
-    send_file(&deliveries[2], &link, file, 5, 1);
+    delivery_start(&deliveries[1], &link, file, 12345, 600000);
+    delivery_start(&deliveries[2], &link, file, 5, 1);
     require(afn_stream_write(link.stream, "tail", 4) >= 0);
     require_equal(afn_stream_write_eof(link.stream), 0);
 
@@ -139,10 +68,10 @@ START_TEST(file_is_sent_by_the_kernel_where_it_can_be)
     int file;
 
     bytes_fill(&content, 100000, 2);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    send_file(&delivery, &link, file, 0, content.length);
+    delivery_open_link(&link, &world, (enum way)_i);
+    delivery_start(&delivery, &link, file, 0, content.length);
     pump_until(&world, link.peer.received.length == content.length);
     require_same(&link.peer.received, &content);
     require_equal(fault_sys_count(FAULT_PREAD) == 0, is_direct);
@@ -163,14 +92,14 @@ START_TEST(file_lasts_through_short_sends_and_busy_sockets)
     int file;
 
     bytes_fill(&content, 200000, 3);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     sockets_shrink(link.fd);
     fault_sys_limit(FAULT_SENDFILE, 777);
     fault_sys_limit(FAULT_PREAD, 5555);
     fault_sys_limit(FAULT_SEND, 3333);
-    send_file(&delivery, &link, file, 0, content.length);
+    delivery_start(&delivery, &link, file, 0, content.length);
     while (link.peer.received.length < content.length) {
         if (_i == WAY_UNIX || _i == WAY_TCP)
             fault_sys_fail(FAULT_SENDFILE, 3, 1, -EAGAIN);
@@ -197,11 +126,11 @@ START_TEST(file_waits_for_the_handshake)
     int file;
 
     bytes_fill(&content, 50000, 4);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
     link_open(&link, &world, PAIR_TCP, NULL);
     link_start_tls(&link, certificate_get_version(_i), 1, NULL);
-    send_file(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
     require_equal(fault_sys_count(FAULT_PREAD), 0);
     pump_until(&world, link.peer.received.length == content.length);
     require_same(&link.peer.received, &content);
@@ -225,14 +154,14 @@ START_TEST(file_that_is_too_short_ends_where_it_ends)
     int file;
 
     bytes_fill(&content, 100000, 5);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     for (size_t i = 0; i < COUNT_OF(offsets); i++) {
         uint64_t there = offsets[i] < content.length ? content.length - offsets[i] : 0;
         struct delivery delivery;
 
-        send_file(&delivery, &link, file, offsets[i], content.length + 1);
+        delivery_start(&delivery, &link, file, offsets[i], content.length + 1);
         require(afn_stream_write(link.stream, ".", 1) >= 0);
         pump_until(&world, delivery.calls);
         require_delivered(&delivery, there, 0);
@@ -254,12 +183,12 @@ START_TEST(file_of_no_bytes_is_done_in_a_dispatch)
     struct world world;
     struct link link;
     struct delivery deliveries[2];
-    int file = make_file(NULL);
+    int file = delivery_make_file(NULL);
 
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    send_file(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
-    send_file(&deliveries[1], &link, file, 0, 0);
+    delivery_open_link(&link, &world, (enum way)_i);
+    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&deliveries[1], &link, file, 0, 0);
     require(pump_is_ready(&world));
     pump_until(&world, deliveries[1].calls);
     require_delivered(&deliveries[0], 0, 0);
@@ -279,12 +208,12 @@ START_TEST(file_truncated_while_it_is_sent_ends_with_what_was_sent)
     int file;
 
     bytes_fill(&content, 1500000, 6);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     sockets_shrink(link.fd);
     link.peer.is_deaf = true;
-    send_file(&delivery, &link, file, 0, content.length);
+    delivery_start(&delivery, &link, file, 0, content.length);
     pump_idle(&world);
     require_equal(delivery.calls, 0);
     require_equal(ftruncate(file, 700000), 0);
@@ -314,12 +243,12 @@ START_TEST(file_that_grows_is_sent_to_its_new_end)
     int file;
 
     bytes_fill(&content, 1500000, 7);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     sockets_shrink(link.fd);
     link.peer.is_deaf = true;
-    send_file(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
     pump_idle(&world);
     require_equal(delivery.calls, 0);
     require_equal(pwrite(file, "more", 4, (off_t)content.length), 4);
@@ -356,15 +285,15 @@ START_TEST(file_that_cannot_be_read_ends_with_the_reason)
     int file;
 
     bytes_fill(&content, 100000, 8);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, way);
+    delivery_open_link(&link, &world, way);
     fault_sys_limit(FAULT_SENDFILE, 20000);
     fault_sys_limit(FAULT_PREAD, 10000);
     if (way == WAY_UNIX || way == WAY_TCP)
         fault_sys_fail(FAULT_SENDFILE, 1, 1, -EIO);
     fault_sys_fail(FAULT_PREAD, way == WAY_UNIX || way == WAY_TCP ? 0 : 2, 1, -EIO);
-    send_file(&delivery, &link, file, 0, content.length);
+    delivery_start(&delivery, &link, file, 0, content.length);
     delivery.hook = aborts ? abort_short_one : NULL;
     require(afn_stream_write(link.stream, "behind", 6) >= 0);
     pump_until(&world, delivery.calls);
@@ -394,8 +323,8 @@ START_TEST(descriptor_that_cannot_be_read_ends_the_range_only)
     require_equal(pipe2(fds, O_CLOEXEC), 0);
     require_equal(write(fds[1], "pipe", 4), 4);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    send_file(&delivery, &link, fds[0], 0, 4);
+    delivery_open_link(&link, &world, (enum way)_i);
+    delivery_start(&delivery, &link, fds[0], 0, 4);
     pump_until(&world, delivery.calls);
     require_delivered(&delivery, 0, -ESPIPE);
     require(afn_stream_write(link.stream, "alive", 5) >= 0);
@@ -418,11 +347,11 @@ START_TEST(file_that_the_kernel_must_send_is_refused_or_ended)
 
     require(file >= 0);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     fault_sys_fail(FAULT_SENDFILE, 0, 1, -EINVAL);
-    require_equal(
-        afn_stream_sendfile(link.stream, file, 0, 100, AFN_SENDFILE_BY_KERNEL, on_done, &delivery),
-        expected);
+    require_equal(afn_stream_sendfile(link.stream, file, 0, 100, AFN_SENDFILE_BY_KERNEL,
+                                      delivery_done, &delivery),
+                  expected);
     pump_idle(&world);
     if (expected == 0)
         require_delivered(&delivery, 0, -EOPNOTSUPP);
@@ -434,274 +363,6 @@ START_TEST(file_that_the_kernel_must_send_is_refused_or_ended)
 }
 END_TEST
 
-/* ---- the end of the stream ---- */
-
-START_TEST(close_sends_the_file_first)
-{
-    struct world world;
-    struct link link;
-    struct delivery delivery;
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 3000000, 9);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    link.peer.is_polite = true;
-    send_file(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    recorder_end(&link.recorder);
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    require_delivered(&delivery, content.length, 0);
-    require_equal(link.recorder.error, 0);
-    pump_until(&world, link.peer.has_eof);
-    require_same(&link.peer.received, &content);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-static void start_and_fill(struct link *link, struct delivery *deliveries, int file)
-{
-    sockets_shrink(link->fd);
-    link->peer.is_deaf = true;
-    send_file(&deliveries[0], link, file, 0, AFN_SENDFILE_TO_END);
-    require(afn_stream_write(link->stream, "between", 7) >= 0);
-    send_file(&deliveries[1], link, file, 0, AFN_SENDFILE_TO_END);
-    pump_idle(link->world);
-    require_equal(deliveries[0].calls, 0);
-}
-
-START_TEST(abort_ends_every_file_before_closed)
-{
-    const int errors[] = {0, -EPROTO};
-    struct world world;
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 1500000, 10);
-    file = make_file(&content);
-    world_open(&world);
-    for (size_t i = 0; i < COUNT_OF(errors); i++) {
-        struct link link;
-        struct delivery deliveries[2];
-
-        open_link(&link, &world, (enum way)_i);
-        start_and_fill(&link, deliveries, file);
-        recorder_abort(&link.recorder, errors[i]);
-        require_equal(deliveries[0].calls, 0);
-        pump_until(&world, recorder_is_closed(&link.recorder));
-        require_equal(deliveries[0].calls, 1);
-        require(deliveries[0].sent > 0 && deliveries[0].sent < content.length);
-        require_equal(deliveries[0].error, errors[i] != 0 ? errors[i] : -ECANCELED);
-        require_delivered(&deliveries[1], 0, errors[i] != 0 ? errors[i] : -ECANCELED);
-        require_equal(link.recorder.error, errors[i]);
-        link_close(&link);
-        world.peer_count = 0;
-    }
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-START_TEST(peer_that_is_gone_ends_the_file_with_its_error)
-{
-    struct world world;
-    struct link link;
-    struct delivery deliveries[2];
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 1500000, 11);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    start_and_fill(&link, deliveries, file);
-    peer_reset(&link.peer);
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    for (size_t i = 0; i < 2; i++) {
-        require_equal(deliveries[i].calls, 1);
-        require(deliveries[i].error == -ECONNRESET || deliveries[i].error == -EPIPE);
-        require(deliveries[i].sent < content.length);
-    }
-    require_equal(link.recorder.error, deliveries[0].error);
-    require_equal(afn_stream_sendfile(link.stream, file, 0, 1, 0, on_done, &deliveries[0]), -EPIPE);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-START_TEST(broken_connection_raises_no_signal)
-{
-    struct world world;
-    struct link link;
-    struct delivery delivery;
-    struct bytes content = {0};
-    sigset_t set;
-    int file;
-
-    bytes_fill(&content, 100000, 12);
-    file = make_file(&content);
-    signal(SIGPIPE, SIG_DFL);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    afn_stream_pause_reading(link.stream);
-    peer_close(&link.peer);
-    delivery = (struct delivery){.link = &link};
-    while (afn_stream_sendfile(link.stream, file, 0, AFN_SENDFILE_TO_END, 0, on_done, &delivery) ==
-           0)
-        pump_idle(&world);
-    sigpending(&set);
-    require_equal(sigismember(&set, SIGPIPE), 0);
-    pthread_sigmask(SIG_BLOCK, NULL, &set);
-    require_equal(sigismember(&set, SIGPIPE), 0);
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-START_TEST(last_reference_forgets_files)
-{
-    struct world world;
-    struct link link;
-    struct delivery deliveries[2];
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 1500000, 13);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    start_and_fill(&link, deliveries, file);
-    link_close(&link);
-    require_equal(deliveries[0].calls + deliveries[1].calls, 0);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-static void unref(struct delivery *delivery)
-{
-    recorder_unref(&delivery->link->recorder);
-}
-
-static void close_and_unref(struct delivery *delivery)
-{
-    recorder_end(&delivery->link->recorder);
-    recorder_unref(&delivery->link->recorder);
-}
-
-static void abort_and_unref(struct delivery *delivery)
-{
-    recorder_abort(&delivery->link->recorder, 0);
-    recorder_unref(&delivery->link->recorder);
-}
-
-START_TEST(done_may_let_the_stream_go)
-{
-    static void (*const hooks[])(struct delivery *) = {unref, close_and_unref, abort_and_unref};
-    size_t hook = (size_t)_i / WAYS;
-    struct world world;
-    struct link link;
-    struct delivery deliveries[2];
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 1000, 14);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)(_i % WAYS));
-    send_file(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
-    deliveries[0].hook = hooks[hook];
-    send_file(&deliveries[1], &link, file, 0, AFN_SENDFILE_TO_END);
-    pump_until(&world, link.peer.has_eof || link.peer.is_notified || link.peer.error != 0);
-    require_delivered(&deliveries[0], content.length, 0);
-    if (hook == 0)
-        require_equal(deliveries[1].calls, 0);
-    else
-        require_delivered(&deliveries[1], hook == 1 ? content.length : 0,
-                          hook == 1 ? 0 : -ECANCELED);
-    peer_close(&link.peer);
-    pump_idle(&world);
-    recorder_close(&link.recorder);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
-/* ---- cancelling ---- */
-
-START_TEST(cancelled_file_stops_and_what_is_behind_follows)
-{
-    struct world world;
-    struct link link;
-    struct delivery deliveries[2];
-    struct bytes content = {0};
-    struct bytes expected = {0};
-    int64_t sent;
-    int file;
-
-    bytes_fill(&content, 1500000, 15);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    start_and_fill(&link, deliveries, file);
-    sent = afn_stream_cancel_sendfile(link.stream, &deliveries[0]);
-    require(sent > 0 && sent < (int64_t)content.length);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), 0);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), -ENOENT);
-    require_equal(afn_stream_write_eof(link.stream), 0);
-    link.peer.is_deaf = false;
-    bytes_append(&expected, content.data, (size_t)sent);
-    bytes_append(&expected, "between", 7);
-    pump_until(&world, link.peer.has_eof || link.peer.is_notified);
-    require_same(&link.peer.received, &expected);
-    require_equal(deliveries[0].calls + deliveries[1].calls, 0);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    bytes_free(&expected);
-    close(file);
-}
-END_TEST
-
-START_TEST(cancelling_what_is_sent_but_not_told_tells_how_much)
-{
-    struct world world;
-    struct link link;
-    struct delivery delivery;
-    struct bytes content = {0};
-    int file;
-
-    bytes_fill(&content, 1000, 16);
-    file = make_file(&content);
-    world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    send_file(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &delivery), content.length);
-    recorder_end(&link.recorder);
-    link.peer.is_polite = true;
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    require_equal(delivery.calls, 0);
-    pump_until(&world, link.peer.has_eof);
-    require_same(&link.peer.received, &content);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
-}
-END_TEST
-
 /* ---- limits ---- */
 
 START_TEST(file_counts_only_as_what_was_read)
@@ -709,15 +370,15 @@ START_TEST(file_counts_only_as_what_was_read)
     struct world world;
     struct link link;
     struct delivery delivery;
-    int file = make_file(NULL);
+    int file = delivery_make_file(NULL);
     size_t bound = _i == WAY_UNIX || _i == WAY_TCP ? 0 : 300000;
 
     require_equal(ftruncate(file, (off_t)1 << 30), 0);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     link.peer.is_deaf = true;
     require_equal(afn_stream_set_write_limits(link.stream, 0, 0), 0);
-    send_file(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
     pump_idle(&world);
     require(afn_stream_get_write_buffer_size(link.stream) <= bound);
     require_equal(link.recorder.counts[EVENT_WRITABLE], 0);
@@ -736,14 +397,14 @@ START_TEST(file_to_the_fastest_peer_starves_nobody)
     struct delivery delivery;
     struct afn_stream_stats stats;
     uint64_t length = UINT64_C(1) << 30;
-    int file = make_file(NULL);
+    int file = delivery_make_file(NULL);
 
     require_equal(ftruncate(file, (off_t)length), 0);
     world_open(&world);
-    open_link(&links[0], &world, WAY_TCP);
-    open_link(&links[1], &world, WAY_TCP);
+    delivery_open_link(&links[0], &world, WAY_TCP);
+    delivery_open_link(&links[1], &world, WAY_TCP);
     fault_sys_swallow_files(true);
-    send_file(&delivery, &links[0], file, 0, length);
+    delivery_start(&delivery, &links[0], file, 0, length);
     require_equal(afn_stream_get_stats(links[0].stream, &stats, sizeof stats), 0);
     require(stats.bytes_sent < 1 << 20);
     require_equal(write(links[1].peer.fd, "quiet", 5), 5);
@@ -771,9 +432,9 @@ static void send_another(struct delivery *delivery)
     struct series *series = delivery->hook_user;
 
     if (--series->left > 0)
-        require_equal(
-            afn_stream_sendfile(delivery->link->stream, series->file, 0, 1, 0, on_done, delivery),
-            0);
+        require_equal(afn_stream_sendfile(delivery->link->stream, series->file, 0, 1, 0,
+                                          delivery_done, delivery),
+                      0);
 }
 
 START_TEST(done_that_sends_another_file_starves_nobody)
@@ -781,11 +442,11 @@ START_TEST(done_that_sends_another_file_starves_nobody)
     struct world world;
     struct link link;
     struct delivery delivery;
-    struct series series = {.left = 1000, .file = make_file(NULL)};
+    struct series series = {.left = 1000, .file = delivery_make_file(NULL)};
 
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
-    send_file(&delivery, &link, series.file, 0, AFN_SENDFILE_TO_END);
+    delivery_open_link(&link, &world, (enum way)_i);
+    delivery_start(&delivery, &link, series.file, 0, AFN_SENDFILE_TO_END);
     delivery.hook = send_another;
     delivery.hook_user = &series;
     pump_dispatch(&world);
@@ -804,21 +465,21 @@ START_TEST(header_says_that_a_file_follows)
     struct link link;
     struct delivery deliveries[2];
     struct bytes content = {0};
-    int file, empty = make_file(NULL);
+    int file, empty = delivery_make_file(NULL);
 
     bytes_fill(&content, 1000, 17);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     afn_stream_cork(link.stream);
     require(afn_stream_write(link.stream, "head", 4) >= 0);
-    send_file(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
     afn_stream_uncork(link.stream);
     require(fault_sys_had_more());
     pump_until(&world, deliveries[0].calls);
     afn_stream_cork(link.stream);
     require(afn_stream_write(link.stream, "head", 4) >= 0);
-    send_file(&deliveries[1], &link, empty, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&deliveries[1], &link, empty, 0, AFN_SENDFILE_TO_END);
     afn_stream_uncork(link.stream);
     require(!fault_sys_had_more());
     pump_until(&world, link.peer.received.length == 1008);
@@ -843,27 +504,29 @@ START_TEST(sendfile_that_is_refused_is_never_done)
     int file;
 
     bytes_fill(&content, 1000, 18);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     world_open(&world);
-    open_link(&link, &world, (enum way)_i);
+    delivery_open_link(&link, &world, (enum way)_i);
     stream = link.stream;
-    require_equal(afn_stream_sendfile(stream, -1, 0, 1, 0, on_done, &delivery), -EINVAL);
-    require_equal(afn_stream_sendfile(stream, file, UINT64_MAX, 1, 0, on_done, &delivery), -EINVAL);
-    require_equal(afn_stream_sendfile(stream, file, 0, 1, 2, on_done, &delivery), -EINVAL);
+    require_equal(afn_stream_sendfile(stream, -1, 0, 1, 0, delivery_done, &delivery), -EINVAL);
+    require_equal(afn_stream_sendfile(stream, file, UINT64_MAX, 1, 0, delivery_done, &delivery),
+                  -EINVAL);
+    require_equal(afn_stream_sendfile(stream, file, 0, 1, 2, delivery_done, &delivery), -EINVAL);
     require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, NULL, &delivery), -EINVAL);
     for (unsigned int k = 1; k <= 2; k++) {
         fault_alloc_arm(k, false);
-        require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, on_done, &delivery), -ENOMEM);
+        require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, delivery_done, &delivery),
+                      -ENOMEM);
         require(fault_alloc_disarm());
     }
     require_equal(afn_stream_cancel_sendfile(stream, &delivery), -ENOENT);
     afn_stream_cork(stream);
-    send_file(&delivery, &link, file, 0, 1);
+    delivery_start(&delivery, &link, file, 0, 1);
     require_equal(afn_stream_start_tls(stream, ssl, NULL), -EBUSY);
     require_equal(afn_stream_cancel_sendfile(stream, &delivery), 0);
     afn_stream_uncork(stream);
     require_equal(afn_stream_write_eof(stream), 0);
-    require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, on_done, &delivery), -EPIPE);
+    require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, delivery_done, &delivery), -EPIPE);
     pump_idle(&world);
     require_equal(delivery.calls, 0);
     require_equal(link.peer.received.length, 0);
@@ -885,10 +548,11 @@ static bool send_with_failing_allocation(unsigned int k, enum way way, const str
     int result;
 
     world_open(&world);
-    open_link(&link, &world, way);
+    delivery_open_link(&link, &world, way);
     sockets_shrink(link.fd);
     fault_alloc_arm(k, false);
-    result = afn_stream_sendfile(link.stream, file, 0, AFN_SENDFILE_TO_END, 0, on_done, &delivery);
+    result =
+        afn_stream_sendfile(link.stream, file, 0, AFN_SENDFILE_TO_END, 0, delivery_done, &delivery);
     if (result == 0) {
         pump_until(&world, delivery.calls);
         pump_until(&world, link.peer.received.length >= content->length ||
@@ -913,7 +577,7 @@ START_TEST(failing_allocations_lose_no_callback)
     int file;
 
     bytes_fill(&content, 500000, 19);
-    file = make_file(&content);
+    file = delivery_make_file(&content);
     while (send_with_failing_allocation(k, (enum way)_i, &content, file))
         k++;
     require(k > 2);
@@ -936,14 +600,6 @@ int main(void)
         {file_that_cannot_be_read_ends_with_the_reason, 2 * WAYS},
         {descriptor_that_cannot_be_read_ends_the_range_only, WAYS},
         {file_that_the_kernel_must_send_is_refused_or_ended, WAYS},
-        {close_sends_the_file_first, WAYS},
-        {abort_ends_every_file_before_closed, WAYS},
-        {peer_that_is_gone_ends_the_file_with_its_error, WAYS},
-        {broken_connection_raises_no_signal, WAYS},
-        {last_reference_forgets_files, WAYS},
-        {done_may_let_the_stream_go, 3 * WAYS},
-        {cancelled_file_stops_and_what_is_behind_follows, WAYS},
-        {cancelling_what_is_sent_but_not_told_tells_how_much, WAYS},
         {file_counts_only_as_what_was_read, WAYS},
         {file_to_the_fastest_peer_starves_nobody, 1},
         {done_that_sends_another_file_starves_nobody, WAYS},

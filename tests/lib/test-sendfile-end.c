@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* Links: tests/support, libafncore (no libafnsys), OpenSSL, check. */
+/* Files that are not sent to their end. */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "delivery.h"
+#include "harness.h"
+#include "world.h"
+
+/* ---- the end of the stream ---- */
+
+START_TEST(close_sends_the_file_first)
+{
+    struct world world;
+    struct link link;
+    struct delivery delivery;
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 3000000, 9);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    link.peer.is_polite = true;
+    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
+    recorder_end(&link.recorder);
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    require_delivered(&delivery, content.length, 0);
+    require_equal(link.recorder.error, 0);
+    pump_until(&world, link.peer.has_eof);
+    require_same(&link.peer.received, &content);
+    link_close(&link);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+static void start_and_fill(struct link *link, struct delivery *deliveries, int file)
+{
+    sockets_shrink(link->fd);
+    link->peer.is_deaf = true;
+    delivery_start(&deliveries[0], link, file, 0, AFN_SENDFILE_TO_END);
+    require(afn_stream_write(link->stream, "between", 7) >= 0);
+    delivery_start(&deliveries[1], link, file, 0, AFN_SENDFILE_TO_END);
+    pump_idle(link->world);
+    require_equal(deliveries[0].calls, 0);
+}
+
+START_TEST(abort_ends_every_file_before_closed)
+{
+    const int errors[] = {0, -EPROTO};
+    struct world world;
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 1500000, 10);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    for (size_t i = 0; i < COUNT_OF(errors); i++) {
+        struct link link;
+        struct delivery deliveries[2];
+
+        delivery_open_link(&link, &world, (enum way)_i);
+        start_and_fill(&link, deliveries, file);
+        recorder_abort(&link.recorder, errors[i]);
+        require_equal(deliveries[0].calls, 0);
+        pump_until(&world, recorder_is_closed(&link.recorder));
+        require_equal(deliveries[0].calls, 1);
+        require(deliveries[0].sent > 0 && deliveries[0].sent < content.length);
+        require_equal(deliveries[0].error, errors[i] != 0 ? errors[i] : -ECANCELED);
+        require_delivered(&deliveries[1], 0, errors[i] != 0 ? errors[i] : -ECANCELED);
+        require_equal(link.recorder.error, errors[i]);
+        link_close(&link);
+        world.peer_count = 0;
+    }
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+START_TEST(peer_that_is_gone_ends_the_file_with_its_error)
+{
+    struct world world;
+    struct link link;
+    struct delivery deliveries[2];
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 1500000, 11);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    start_and_fill(&link, deliveries, file);
+    peer_reset(&link.peer);
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    for (size_t i = 0; i < 2; i++) {
+        require_equal(deliveries[i].calls, 1);
+        require(deliveries[i].error == -ECONNRESET || deliveries[i].error == -EPIPE);
+        require(deliveries[i].sent < content.length);
+    }
+    require_equal(link.recorder.error, deliveries[0].error);
+    require_equal(afn_stream_sendfile(link.stream, file, 0, 1, 0, delivery_done, &deliveries[0]),
+                  -EPIPE);
+    link_close(&link);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+START_TEST(broken_connection_raises_no_signal)
+{
+    struct world world;
+    struct link link;
+    struct delivery delivery;
+    struct bytes content = {0};
+    sigset_t set;
+    int file;
+
+    bytes_fill(&content, 100000, 12);
+    file = delivery_make_file(&content);
+    signal(SIGPIPE, SIG_DFL);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    afn_stream_pause_reading(link.stream);
+    peer_close(&link.peer);
+    delivery = (struct delivery){.link = &link};
+    while (afn_stream_sendfile(link.stream, file, 0, AFN_SENDFILE_TO_END, 0, delivery_done,
+                               &delivery) == 0)
+        pump_idle(&world);
+    sigpending(&set);
+    require_equal(sigismember(&set, SIGPIPE), 0);
+    pthread_sigmask(SIG_BLOCK, NULL, &set);
+    require_equal(sigismember(&set, SIGPIPE), 0);
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    link_close(&link);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+START_TEST(last_reference_forgets_files)
+{
+    struct world world;
+    struct link link;
+    struct delivery deliveries[2];
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 1500000, 13);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    start_and_fill(&link, deliveries, file);
+    link_close(&link);
+    require_equal(deliveries[0].calls + deliveries[1].calls, 0);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+static void unref(struct delivery *delivery)
+{
+    recorder_unref(&delivery->link->recorder);
+}
+
+static void close_and_unref(struct delivery *delivery)
+{
+    recorder_end(&delivery->link->recorder);
+    recorder_unref(&delivery->link->recorder);
+}
+
+static void abort_and_unref(struct delivery *delivery)
+{
+    recorder_abort(&delivery->link->recorder, 0);
+    recorder_unref(&delivery->link->recorder);
+}
+
+START_TEST(done_may_let_the_stream_go)
+{
+    static void (*const hooks[])(struct delivery *) = {unref, close_and_unref, abort_and_unref};
+    size_t hook = (size_t)_i / WAYS;
+    struct world world;
+    struct link link;
+    struct delivery deliveries[2];
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 1000, 14);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)(_i % WAYS));
+    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
+    deliveries[0].hook = hooks[hook];
+    delivery_start(&deliveries[1], &link, file, 0, AFN_SENDFILE_TO_END);
+    pump_until(&world, link.peer.has_eof || link.peer.is_notified || link.peer.error != 0);
+    require_delivered(&deliveries[0], content.length, 0);
+    if (hook == 0)
+        require_equal(deliveries[1].calls, 0);
+    else
+        require_delivered(&deliveries[1], hook == 1 ? content.length : 0,
+                          hook == 1 ? 0 : -ECANCELED);
+    peer_close(&link.peer);
+    pump_idle(&world);
+    recorder_close(&link.recorder);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+/* ---- cancelling ---- */
+
+START_TEST(cancelled_file_stops_and_what_is_behind_follows)
+{
+    struct world world;
+    struct link link;
+    struct delivery deliveries[2];
+    struct bytes content = {0};
+    struct bytes expected = {0};
+    int64_t sent;
+    int file;
+
+    bytes_fill(&content, 1500000, 15);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    start_and_fill(&link, deliveries, file);
+    sent = afn_stream_cancel_sendfile(link.stream, &deliveries[0]);
+    require(sent > 0 && sent < (int64_t)content.length);
+    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), 0);
+    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), -ENOENT);
+    require_equal(afn_stream_write_eof(link.stream), 0);
+    link.peer.is_deaf = false;
+    bytes_append(&expected, content.data, (size_t)sent);
+    bytes_append(&expected, "between", 7);
+    pump_until(&world, link.peer.has_eof || link.peer.is_notified);
+    require_same(&link.peer.received, &expected);
+    require_equal(deliveries[0].calls + deliveries[1].calls, 0);
+    link_close(&link);
+    world_close(&world);
+    bytes_free(&content);
+    bytes_free(&expected);
+    close(file);
+}
+END_TEST
+
+START_TEST(cancelling_what_is_sent_but_not_told_tells_how_much)
+{
+    struct world world;
+    struct link link;
+    struct delivery delivery;
+    struct bytes content = {0};
+    int file;
+
+    bytes_fill(&content, 1000, 16);
+    file = delivery_make_file(&content);
+    world_open(&world);
+    delivery_open_link(&link, &world, (enum way)_i);
+    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
+    require_equal(afn_stream_cancel_sendfile(link.stream, &delivery), content.length);
+    recorder_end(&link.recorder);
+    link.peer.is_polite = true;
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    require_equal(delivery.calls, 0);
+    pump_until(&world, link.peer.has_eof);
+    require_same(&link.peer.received, &content);
+    link_close(&link);
+    world_close(&world);
+    bytes_free(&content);
+    close(file);
+}
+END_TEST
+
+int main(void)
+{
+    const struct harness_case cases[] = {
+        {close_sends_the_file_first, WAYS},
+        {abort_ends_every_file_before_closed, WAYS},
+        {peer_that_is_gone_ends_the_file_with_its_error, WAYS},
+        {broken_connection_raises_no_signal, WAYS},
+        {last_reference_forgets_files, WAYS},
+        {done_may_let_the_stream_go, 3 * WAYS},
+        {cancelled_file_stops_and_what_is_behind_follows, WAYS},
+        {cancelling_what_is_sent_but_not_told_tells_how_much, WAYS},
+    };
+
+    return harness_main("sendfile-end", cases, COUNT_OF(cases));
+}
