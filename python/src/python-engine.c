@@ -104,26 +104,22 @@ static Py_ssize_t write_some(struct python_engine *engine, const char *data, Py_
 
 static int keep_unsent(struct python_engine *engine, const char *data, Py_ssize_t length)
 {
-    PyObject *rest = PyBytes_FromStringAndSize(data, length);
-
-    if (rest == NULL)
-        return fail(engine);
-    if (engine->unsent == NULL)
-        engine->unsent = rest;
-    else
-        PyBytes_ConcatAndDel(&engine->unsent, rest);
+    engine->unsent = PyBytes_FromStringAndSize(data, length);
     return engine->unsent == NULL ? fail(engine) : 0;
 }
 
-/* What TLS cannot take now, because it waits for the peer in a renegotiation, is kept. */
+/* What TLS cannot take now, because it waits for the peer in a renegotiation, is kept, and then no
+ * more is taken. */
 static int engine_write(void *user, const void *data, size_t length)
 {
     struct python_engine *engine = user;
     const char *next = data;
     Py_ssize_t left = (Py_ssize_t)length;
 
+    if (engine->unsent != NULL)
+        return -EAGAIN;
     while (left > 0) {
-        Py_ssize_t written = engine->unsent != NULL ? -EAGAIN : write_some(engine, next, left);
+        Py_ssize_t written = write_some(engine, next, left);
 
         if (written == -EAGAIN)
             return keep_unsent(engine, next, left);

@@ -4,9 +4,11 @@ import asyncio
 import gc
 import ssl
 import sys
+from functools import partial
 
 import pytest
 
+from support.files import CONTENT, path
 from support.marks import improvement
 from support.protocols import Recorder, assert_same, echoing, turns, until
 
@@ -316,5 +318,27 @@ def test_streams_start_tls_over_tls(env):
         writer.close()
         await writer.wait_closed()
         await done
+
+    env.run(main())
+
+
+@not_on_stock
+@pytest.mark.parametrize("connect", [layered, partial(over_foreign, wrap=False),
+                                     partial(over_foreign, wrap=True)],
+                         ids=["layered", "foreign", "wrapped"])
+def test_a_file_over_something_else(env, path, connect):
+    """T27, T37: loop.sendfile() where there is no socket below."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        await connect(env, receiver, sender)
+        with open(path, "rb") as file:
+            assert await env.loop.sendfile(sender.transport, file) == len(CONTENT)
+            assert await env.loop.sendfile(sender.transport, file, 7, 100) == 100
+        await receiver.received(len(CONTENT) + 100)
+        assert_same(receiver.data, CONTENT + CONTENT[7:107])
+        assert sender.transport.is_reading()
+        sender.transport.close()
+        assert await sender.lost() is None
+        assert await receiver.lost() is None
 
     env.run(main())
