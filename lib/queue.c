@@ -99,10 +99,8 @@ struct afn__file_range *afn__queue_get_range(const struct afn__queue *queue)
     return queue->first ? queue->first->range : NULL;
 }
 
-struct afn__file_range *
-afn__queue_find_range(const struct afn__queue *queue,
-                      bool (*matches)(const struct afn__file_range *range, const void *key),
-                      const void *key)
+struct afn__file_range *afn__queue_find_range(const struct afn__queue *queue,
+                                              afn__range_matches *matches, const void *key)
 {
     const struct afn__queue_item *item = queue->ranges ? queue->first : NULL;
 

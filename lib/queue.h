@@ -10,9 +10,9 @@ struct afn__queue_item;
 struct afn__file_range;
 
 /*
- * What waits to be written, in order: copies, references to memory of somebody else with a function
- * that gives it back, and ranges of files, of which the queue knows the places only.  All zero is an
- * empty queue.
+ * What waits to be written, in order: copies, references to memory of somebody else with a
+ * function that gives it back, and ranges of files, of which the queue knows the places only.  All
+ * zero is an empty queue.
  */
 struct afn__queue {
     struct afn__queue_item *first, *last;
@@ -39,10 +39,9 @@ int afn__queue_append_range(struct afn__queue *queue, struct afn__file_range *ra
 struct afn__file_range *afn__queue_get_range(const struct afn__queue *queue);
 
 /* The first range for which matches says so, wherever it is, or NULL. */
-struct afn__file_range *
-afn__queue_find_range(const struct afn__queue *queue,
-                      bool (*matches)(const struct afn__file_range *range, const void *key),
-                      const void *key);
+typedef bool afn__range_matches(const struct afn__file_range *range, const void *key);
+struct afn__file_range *afn__queue_find_range(const struct afn__queue *queue,
+                                              afn__range_matches *matches, const void *key);
 
 /* Removes a range that is in the queue. */
 void afn__queue_remove_range(struct afn__queue *queue, const struct afn__file_range *range);

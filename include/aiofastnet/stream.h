@@ -153,10 +153,10 @@ void afn_stream_uncork(struct afn_stream *stream);
 #define AFN_SENDFILE_BY_KERNEL 1u /* by sendfile(2), or not at all */
 
 /*
- * How a file was sent: so many bytes are in the kernel's hands, or encrypted; error is 0 when that is
- * all of them, or all that the file had, or else the reason why there are no more: what
- * pread(2) said; -EOPNOTSUPP when AFN_SENDFILE_BY_KERNEL cannot be done with this file; or, when
- * the stream is lost, the reason of that, -ECANCELED if there is none.
+ * How a file was sent: so many bytes are in the kernel's hands, or encrypted; error is 0 when that
+ * is all of them, or all that the file had, or else the reason why there are no more: what pread(2)
+ * said; -EOPNOTSUPP when AFN_SENDFILE_BY_KERNEL cannot be done with this file; or, when the stream
+ * is lost, the reason of that, -ECANCELED if there is none.
  */
 typedef void afn_sendfile_done(struct afn_stream *stream, void *user, uint64_t sent, int error);
 
@@ -166,10 +166,10 @@ typedef void afn_sendfile_done(struct afn_stream *stream, void *user, uint64_t s
  * leaves only after done has returned, so that it can call afn_stream_abort() when the file was cut
  * short.
  *
- * Without an engine that is sendfile(2); where that does not work, and with TLS, the library
- * reads a little at a time, whenever the peer has taken what was read before.  Reading from
- * a slow disk blocks.  A file does not count as part of the write buffer: who wants to go on when it
- * is sent waits for done.
+ * Without an engine that is sendfile(2); where that does not work, and with TLS, the library reads a
+ * little at a time, whenever the peer has taken what was read before.  Reading from a slow disk
+ * blocks.  A file does not count as part of the write buffer: who wants to go on when it is sent
+ * waits for done.
  *
  * Ownership: the descriptor stays the caller's, who must not close it before done, or before
  * afn_stream_cancel_sendfile() or afn_stream_unref() with the last reference has returned.  It is

@@ -22,8 +22,8 @@ struct delivery {
     void *hook_user;
 };
 
-/* For afn_stream_sendfile(), with the delivery as its user: done outside of dispatch, inside another
- * callback, or after closed, fails the test. */
+/* For afn_stream_sendfile(), with the delivery as its user: done outside of dispatch, inside
+ * another callback, or after closed, fails the test. */
 void delivery_done(struct afn_stream *stream, void *user, uint64_t sent, int error);
 
 /* Sends a file, and fails if that is refused. */

@@ -48,7 +48,7 @@ void fault_sys_fail(enum fault_call call, unsigned int skip, unsigned int times,
  * or, in a batch, so many datagrams; 0 for no limit. */
 void fault_sys_limit(enum fault_call call, size_t length);
 
-/* From now on sendfile(2) says that it has sent all, at once, and sends nothing: the fastest peer. */
+/* From now on sendfile(2) says that it has sent all, and sends nothing: the fastest peer. */
 void fault_sys_swallow_files(bool swallows);
 
 /* Did the last send say that more would follow? */
