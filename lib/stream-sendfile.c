@@ -26,7 +26,7 @@ struct afn__file_range {
 /* May bytes of a file go straight from one descriptor to the other? */
 static bool sends_raw(const struct afn_stream *stream)
 {
-    return !stream->engine && stream->fd >= 0;
+    return !afn__stream_encrypts(stream) && stream->fd >= 0;
 }
 
 /* ---- the end of a range ---- */
