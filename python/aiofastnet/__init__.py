@@ -24,6 +24,7 @@ from ._api import (
     start_tls,
 )
 from ._factory import install_policy, loop_factory
+from ._ktls import set_ktls
 from ._patch import patch_loop
 from ._sock import (
     sock_accept,
@@ -57,6 +58,7 @@ __all__ = (
     "open_unix_connection",
     "patch_loop",
     "sendfile",
+    "set_ktls",
     "sock_accept",
     "sock_connect",
     "sock_recv",

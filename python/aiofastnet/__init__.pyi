@@ -36,6 +36,7 @@ __all__ = (
     "open_unix_connection",
     "patch_loop",
     "sendfile",
+    "set_ktls",
     "sock_accept",
     "sock_connect",
     "sock_recv",
@@ -94,6 +95,8 @@ def loop_factory(base: Callable[[], _Loop]) -> Callable[[], _Loop]: ...
 def install_policy(
     base: Union[AbstractEventLoopPolicy, Callable[[], AbstractEventLoop], None] = ...,
 ) -> None: ...
+
+def set_ktls(context: SSLContext, send: bool = ..., receive: bool = ...) -> None: ...
 
 # The loop's methods as functions.
 

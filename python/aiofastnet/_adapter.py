@@ -13,7 +13,7 @@ import socket
 import ssl
 import sys
 import types
-from asyncio import base_events, selector_events, sslproto
+from asyncio import base_events, constants, selector_events, sslproto
 
 from . import _core
 from ._sendfile import (
@@ -350,7 +350,8 @@ class LoopAdapter(_Stock):
             send = self.original("sendfile")
             return await send(transport, file, offset, count, fallback=fallback)
         refuse_second(transport)
-        if not fallback and transport.get_extra_info("sslcontext") is not None:
+        is_native = transport._sendfile_compatible is constants._SendfileMode.TRY_NATIVE
+        if not fallback and not is_native:
             # A RuntimeError, which stock raises here, and the exception that is documented.
             if not transport.is_closing():
                 raise asyncio.SendfileNotAvailableError(

@@ -4,6 +4,8 @@
 #include "callbacks.h"
 #include "tls.h"
 
+#include <aiofastnet/tls.h>
+
 #define LEVEL_DEBUG 10 /* logging.DEBUG */
 
 /* ---- counters ---- */
@@ -105,6 +107,7 @@ void diagnostics_made(TransportObject *transport)
 void diagnostics_secured(TransportObject *transport)
 {
     PyObject *object = transport->tls->object, *version = NULL, *cipher = NULL;
+    const char *reason;
 
     if (!is_logging(transport->reactor))
         return;
@@ -115,6 +118,9 @@ void diagnostics_secured(TransportObject *transport)
                cipher == NULL ? NULL : Py_BuildValue("(OO)", version, cipher));
     Py_XDECREF(cipher);
     Py_XDECREF(version);
+    reason = afn_stream_get_ktls_reason(transport->stream);
+    if (reason != NULL)
+        log_change(transport, "%r: no kernel TLS: %s", Py_BuildValue("(s)", reason));
 }
 
 void diagnostics_upgraded(TransportObject *transport, PyObject *lower)

@@ -202,7 +202,8 @@ PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args,
 PyObject *transport_get_extra(TransportObject *self, void *closure)
 {
     static const char *const names[] = {"socket",     "sockname", "peername", "sslcontext",
-                                        "ssl_object", "peercert", "cipher",   "compression"};
+                                        "ssl_object", "peercert", "cipher",   "compression",
+                                        "ktls_send_enabled", "ktls_recv_enabled"};
     PyObject *extra = self->extra;
 
     (void)closure;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
+#include "tls.h"
 #include "transport.h"
 
 #include <aiofastnet/error.h>
@@ -97,8 +98,9 @@ PyObject *transport_end_sendfile(TransportObject *self, PyObject *unused)
 PyObject *transport_get_sendfile_mode(TransportObject *self, void *closure)
 {
     struct module_imports *imports = &self->reactor->state->imports;
+    const TransportObject *active = transport_resolve(self);
 
     (void)closure;
-    return Py_NewRef(transport_resolve(self)->tls == NULL ? imports->sendfile_native
-                                                          : imports->sendfile_fallback);
+    return Py_NewRef(active->tls == NULL || tls_is_sending_raw(active) ? imports->sendfile_native
+                                                                       : imports->sendfile_fallback);
 }

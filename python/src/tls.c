@@ -196,6 +196,26 @@ static void on_failed(SSL *ssl, int ssl_error, void *user)
         Py_XSETREF(tls->exception, make_ssl_error(transport, code));
 }
 
+/* Is the kernel to receive, as set_ktls() has noted on the SSLContext? */
+static int wants_ktls_receive(const struct transport_tls *tls)
+{
+    PyObject *value;
+    int result;
+
+    if (tls->ssl == NULL || !(SSL_get_options(tls->ssl) & SSL_OP_ENABLE_KTLS))
+        return 0;
+    value = PyObject_GetAttrString(tls->context, "_aiofastnet_ktls_receive");
+    if (value == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError))
+            return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    result = PyObject_IsTrue(value);
+    Py_DECREF(value);
+    return result;
+}
+
 int tls_start(TransportObject *transport, struct afn_stream *stream, const void *received,
               size_t length)
 {
@@ -211,8 +231,11 @@ int tls_start(TransportObject *transport, struct afn_stream *stream, const void 
         .user = transport,
     };
     size_t high = transport->reactor->state->tls_high_water;
-    int r;
+    int r = wants_ktls_receive(tls);
 
+    if (r < 0)
+        return -1;
+    options.flags = r ? AFN_TLS_KTLS_RX : 0;
     if (tls->ssl != NULL)
         r = afn_stream_start_tls(stream, tls->ssl, &options);
     else
@@ -226,9 +249,15 @@ int tls_start(TransportObject *transport, struct afn_stream *stream, const void 
     return 0;
 }
 
+bool tls_is_sending_raw(const TransportObject *transport)
+{
+    return transport->tls->ktls_send == Py_True;
+}
+
 void tls_secured(TransportObject *transport)
 {
     struct transport_tls *tls = transport->tls;
+    unsigned int directions = afn_stream_get_ktls(transport->stream);
 
     tls->peercert = PyObject_CallMethod(tls->object, "getpeercert", NULL);
     tls->cipher = tls->peercert == NULL ? NULL : PyObject_CallMethod(tls->object, "cipher", NULL);
@@ -238,6 +267,8 @@ void tls_secured(TransportObject *transport)
         callbacks_fatal(transport, "SSL handshake failed");
         return;
     }
+    tls->ktls_send = PyBool_FromLong(directions & AFN_KTLS_SEND);
+    tls->ktls_receive = PyBool_FromLong(directions & AFN_KTLS_RECEIVE);
     Py_BEGIN_CRITICAL_SECTION(transport);
     tls->secured = true;
     Py_END_CRITICAL_SECTION();
@@ -353,7 +384,8 @@ PyObject *tls_get_extra_info(TransportObject *transport, PyObject *name, bool *r
     } known[] = {
         {"sslcontext", &tls->context},      {"ssl_object", &tls->object},
         {"peercert", &tls->peercert},       {"cipher", &tls->cipher},
-        {"compression", &tls->compression},
+        {"compression", &tls->compression}, {"ktls_send_enabled", &tls->ktls_send},
+        {"ktls_recv_enabled", &tls->ktls_receive},
     };
     PyObject *result = NULL;
 
@@ -382,6 +414,8 @@ int tls_traverse(TransportObject *transport, visitproc visit, void *arg)
     Py_VISIT(tls->peercert);
     Py_VISIT(tls->cipher);
     Py_VISIT(tls->compression);
+    Py_VISIT(tls->ktls_send);
+    Py_VISIT(tls->ktls_receive);
     Py_VISIT(tls->exception);
     Py_VISIT(tls->handshake_timeout);
     return tls->engine == NULL ? 0 : python_engine_traverse(tls->engine, visit, arg);
@@ -401,6 +435,8 @@ void tls_clear(TransportObject *transport)
     Py_XDECREF(tls->peercert);
     Py_XDECREF(tls->cipher);
     Py_XDECREF(tls->compression);
+    Py_XDECREF(tls->ktls_send);
+    Py_XDECREF(tls->ktls_receive);
     Py_XDECREF(tls->exception);
     Py_XDECREF(tls->handshake_timeout);
     PyMem_Free(tls);

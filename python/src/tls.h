@@ -15,6 +15,7 @@ struct transport_tls {
     PyObject *peercert; /* these three as of the end of the handshake */
     PyObject *cipher;
     PyObject *compression;
+    PyObject *ktls_send, *ktls_receive; /* bools */
     PyObject *exception;         /* what CPython's ssl module made of the failure, or NULL */
     PyObject *handshake_timeout; /* in seconds, as the user gave it */
     uint64_t handshake_limit;    /* in microseconds */
@@ -46,6 +47,9 @@ int tls_start(TransportObject *transport, struct afn_stream *stream, const void 
               size_t length);
 
 bool tls_is_secured(const TransportObject *transport);
+
+/* Does the kernel encrypt? */
+bool tls_is_sending_raw(const TransportObject *transport);
 
 /* The handshake is complete: connection_made(), then the waiter. */
 void tls_secured(TransportObject *transport);
