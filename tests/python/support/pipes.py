@@ -47,13 +47,13 @@ def is_open(file):
 def read_exactly(file, count):
     """Blocking; less only at the end."""
     os.set_blocking(file.fileno(), True)
-    data = b""
+    data = bytearray()
     while len(data) < count:
-        piece = os.read(file.fileno(), count - len(data))
+        piece = os.read(file.fileno(), min(count - len(data), 1 << 20))
         if not piece:
             break
         data += piece
-    return data
+    return bytes(data)
 
 
 async def connect_reader(env, file, protocol=None):
