@@ -5,6 +5,7 @@ from asyncio import (
     AbstractEventLoopPolicy,
     BaseProtocol,
     BaseTransport,
+    DatagramTransport,
     ReadTransport,
     Server,
     StreamReader,
@@ -26,6 +27,7 @@ __all__ = (
     "connect_read_pipe",
     "connect_write_pipe",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "create_unix_connection",
     "create_unix_server",
@@ -60,6 +62,7 @@ _Port: TypeAlias = Optional[Union[int, str, bytes]]
 _ServerHosts: TypeAlias = Optional[Union[str, Sequence[str]]]
 _Path: TypeAlias = Union[str, bytes, PathLike[str], PathLike[bytes]]
 _LocalAddress: TypeAlias = Optional[tuple[str, int]]
+_DatagramAddress: TypeAlias = Optional[Union[tuple[str, int], str]]
 _ClientConnected: TypeAlias = Callable[[StreamReader, StreamWriter], Optional[Awaitable[None]]]
 
 class _Info(TypedDict):
@@ -162,6 +165,37 @@ else:
         interleave: Optional[int] = ...,
         ssl_session: Optional[SSLSession] = ...,
     ) -> tuple[Transport, _Protocol]: ...
+
+if sys.version_info >= (3, 11):
+    async def create_datagram_endpoint(
+        loop: AbstractEventLoop,
+        protocol_factory: Callable[[], _Protocol],
+        local_addr: _DatagramAddress = ...,
+        remote_addr: _DatagramAddress = ...,
+        *,
+        family: int = ...,
+        proto: int = ...,
+        flags: int = ...,
+        reuse_port: Optional[bool] = ...,
+        allow_broadcast: Optional[bool] = ...,
+        sock: Optional[socket] = ...,
+    ) -> tuple[DatagramTransport, _Protocol]: ...
+
+else:
+    async def create_datagram_endpoint(
+        loop: AbstractEventLoop,
+        protocol_factory: Callable[[], _Protocol],
+        local_addr: _DatagramAddress = ...,
+        remote_addr: _DatagramAddress = ...,
+        *,
+        family: int = ...,
+        proto: int = ...,
+        flags: int = ...,
+        reuse_address: Optional[bool] = ...,
+        reuse_port: Optional[bool] = ...,
+        allow_broadcast: Optional[bool] = ...,
+        sock: Optional[socket] = ...,
+    ) -> tuple[DatagramTransport, _Protocol]: ...
 
 if sys.version_info >= (3, 13):
     async def create_server(

@@ -36,6 +36,7 @@ HOSTED = (
     "connect_read_pipe",
     "connect_write_pipe",
     "create_connection",
+    "create_datagram_endpoint",
     "create_server",
     "create_unix_connection",
     "create_unix_server",
@@ -205,6 +206,9 @@ class LoopAdapter(_Stock):
         return _call(
             context, self.reactor.make_socket_transport, sock, protocol, waiter, extra, server
         )
+
+    def _make_datagram_transport(self, sock, protocol, address=None, waiter=None, extra=None):
+        return self.reactor.make_datagram_transport(sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(
         self,

@@ -35,6 +35,12 @@ async def create_connection(loop, *args, **kwargs):
     return await connector_of(loop).create_connection(*args, **kwargs)
 
 
+@_as_method("create_datagram_endpoint")
+async def create_datagram_endpoint(loop, *args, **kwargs):
+    """Open a datagram socket, as loop.create_datagram_endpoint(); return (transport, protocol)."""
+    return await connector_of(loop).create_datagram_endpoint(*args, **kwargs)
+
+
 @_as_method("create_unix_connection", "ssl_session")
 async def create_unix_connection(loop, *args, **kwargs):
     """Connect to a Unix socket, as loop.create_unix_connection(); return (transport, protocol).

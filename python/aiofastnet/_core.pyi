@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol, Future
 from collections.abc import Callable, Mapping, Sized
 from socket import socket
 from ssl import SSLContext, SSLSession
-from typing import Any, Optional, TypedDict, final
+from typing import Any, Optional, TypedDict, Union, final
 
 from typing_extensions import Literal
 
@@ -46,6 +46,12 @@ class WritePipeTransport(asyncio.Transport):
     def get_write_buffer_limits(self) -> tuple[int, int]: ...
 
 @final
+class DatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
+    """A datagram socket; made by Reactor only."""
+
+    def get_write_buffer_limits(self) -> tuple[int, int]: ...
+
+@final
 class Reactor:
     """Everything that an event loop's transports share; one per loop."""
 
@@ -53,6 +59,14 @@ class Reactor:
     def fileno(self) -> int: ...
     def dispatch(self) -> None: ...
     def close(self) -> None: ...
+    def make_datagram_transport(
+        self,
+        sock: socket,
+        protocol: BaseProtocol,
+        address: Optional[object] = ...,
+        waiter: Optional[Future[None]] = ...,
+        extra: Optional[Mapping[str, Any]] = ...,
+    ) -> DatagramTransport: ...
     def make_socket_transport(
         self,
         sock: socket,
@@ -115,7 +129,7 @@ class Reactor:
         ssl_shutdown_timeout: Optional[float] = ...,
     ) -> None: ...
     def stop_serving(self, sock: socket) -> None: ...
-    def get_transport(self, fd: int) -> Optional[Transport]: ...
+    def get_transport(self, fd: int) -> Union[Transport, DatagramTransport, None]: ...
 
 __version__: str
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""patch_loop(): make one event loop create its stream transports here."""
+"""patch_loop(): make one event loop create its transports here."""
 
 import asyncio
 import functools
@@ -14,6 +14,7 @@ from ._adapter import HOSTED, adapter_of
 # the connects, which the adapter makes safe against eager tasks and able to resume a session.
 _SEAMS = (
     "_create_connection_transport",
+    "_make_datagram_transport",
     "_make_read_pipe_transport",
     "_make_socket_transport",
     "_make_ssl_transport",
@@ -28,7 +29,7 @@ _SEAMS = (
 
 
 def patch_loop(loop=None):
-    """Make `loop` create its TCP, Unix, TLS and pipe transports with aiofastnet, and return it.
+    """Make `loop` create its connections, pipes and datagram endpoints with aiofastnet; return it.
 
     Without an argument it is the current loop, asyncio.get_event_loop().  This may be done before
     the loop runs and while it runs; transports that exist stay what they are.  A second call

@@ -28,21 +28,28 @@ PyObject *callbacks_run(TransportObject *transport, PyObject *callable, PyObject
  * Calls a method of the protocol, which is looked up each time: programs do change them.  This is
  * the way of every request, so no bound method is made.
  */
-static PyObject *run_protocol(TransportObject *transport, PyObject *name, PyObject *argument)
+static PyObject *run_method(TransportObject *transport, PyObject *name, PyObject *first,
+                            PyObject *second)
 {
     PyObject *protocol = Py_NewRef(transport->protocol); /* set_protocol() may drop it */
-    PyObject *arguments[] = {protocol, argument};
+    PyObject *arguments[] = {protocol, first, second};
+    size_t count = first == NULL ? 1 : second == NULL ? 2 : 3;
     PyObject *result = NULL;
 
     if (transport->reactor->lent != NULL)
         transport_release_lent(transport->reactor->lent);
     if (PyContext_Enter(transport->context) == 0) {
-        result = PyObject_VectorcallMethod(name, arguments, argument == NULL ? 1 : 2, NULL);
+        result = PyObject_VectorcallMethod(name, arguments, count, NULL);
         if (PyContext_Exit(transport->context) < 0)
             Py_CLEAR(result);
     }
     Py_DECREF(protocol);
     return result;
+}
+
+static PyObject *run_protocol(TransportObject *transport, PyObject *name, PyObject *argument)
+{
+    return run_method(transport, name, argument, NULL);
 }
 
 PyObject *callbacks_catch(ReactorObject *reactor)
@@ -169,7 +176,7 @@ static void fail_or_go_on(TransportObject *transport, const char *message)
 {
     PyObject *exception;
 
-    if (transport->role == TRANSPORT_SOCKET) {
+    if (!transport_is_pipe(transport)) {
         fail(transport, message);
         return;
     }
@@ -191,6 +198,42 @@ void callbacks_data_received(TransportObject *transport, PyObject *bytes)
     if (result == NULL)
         fail_or_go_on(transport, FATAL "protocol.data_received() call failed.");
     Py_XDECREF(result);
+}
+
+/* asyncio calls these from the loop, which reports an exception and goes on. */
+static void finish_event(TransportObject *transport, PyObject *result, const char *message)
+{
+    PyObject *exception;
+
+    if (result != NULL) {
+        Py_DECREF(result);
+        return;
+    }
+    exception = callbacks_catch(transport->reactor);
+    if (exception != NULL)
+        report(transport, exception, message);
+    Py_XDECREF(exception);
+}
+
+void callbacks_datagram_received(TransportObject *transport, PyObject *bytes, PyObject *address)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *result = NULL;
+
+    if (bytes != NULL && address != NULL)
+        result = run_method(transport, names->datagram_received, bytes, address);
+    Py_XDECREF(bytes);
+    Py_XDECREF(address);
+    finish_event(transport, result, "Exception in callback protocol.datagram_received()");
+}
+
+void callbacks_error_received(TransportObject *transport, PyObject *exception)
+{
+    struct module_names *names = &transport->reactor->state->names;
+    PyObject *result = run_protocol(transport, names->error_received, exception);
+
+    Py_DECREF(exception);
+    finish_event(transport, result, "Exception in callback protocol.error_received()");
 }
 
 int callbacks_get_buffer(TransportObject *transport)

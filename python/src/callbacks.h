@@ -17,6 +17,12 @@ PyObject *callbacks_run(TransportObject *transport, PyObject *callable, PyObject
 void callbacks_data_received(TransportObject *transport, PyObject *bytes);
 void callbacks_buffer_updated(TransportObject *transport, size_t length);
 
+/* Takes both references; NULL stands for an exception in making them. */
+void callbacks_datagram_received(TransportObject *transport, PyObject *bytes, PyObject *address);
+
+/* An error of the network that does not end the transport; takes the reference. */
+void callbacks_error_received(TransportObject *transport, PyObject *exception);
+
 /* Fills transport->lent; -1 when the transport cannot go on, which has been reported. */
 int callbacks_get_buffer(TransportObject *transport);
 

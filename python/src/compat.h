@@ -69,6 +69,10 @@ static inline void compat_raise_exception(PyObject *exception)
 /* Where connection_lost() runs: in the context of whoever closed, or in that of the connection. */
 #define COMPAT_LOST_WHERE_CLOSED (PY_VERSION_HEX < 0x030F0000)
 
+/* From 3.13 on asyncio sends empty datagrams, and counts a header for each that is queued. */
+#define COMPAT_SENDS_EMPTY_DATAGRAMS (PY_VERSION_HEX >= 0x030D0000)
+#define COMPAT_DATAGRAM_HEADER_SIZE (COMPAT_SENDS_EMPTY_DATAGRAMS ? 8u : 0u)
+
 /*
  * Without the GIL a lock of the object keeps other threads out, in sections that call no Python.
  */

@@ -148,7 +148,7 @@ static PyObject *compute(TransportObject *self, PyObject *name)
         return value;
     if (is_name(name, "aiofastnet"))
         return diagnostics_describe(active);
-    if (self->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(self))
         return NULL;
     if (active->carrier != NULL)
         return carrier_get_extra_info(active, name);

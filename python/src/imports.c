@@ -105,6 +105,9 @@ static int load_asyncio(struct module_state *state)
     imports->read_transport = import_name("asyncio", "ReadTransport");
     if (check_base(imports->read_transport) < 0)
         return -1;
+    imports->datagram_transport = import_name("asyncio", "DatagramTransport");
+    if (check_base(imports->datagram_transport) < 0)
+        return -1;
     imports->buffered_protocol = import_name("asyncio", "BufferedProtocol");
     imports->transport_socket = import_name("asyncio.trsock", "TransportSocket");
     imports->get_running_loop = import_name("asyncio", "_get_running_loop");

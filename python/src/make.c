@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
 #include "carrier.h"
+#include "datagram.h"
 #include "diagnostics.h"
 #include "tls.h"
 #include "transport.h"
@@ -124,6 +125,25 @@ PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyO
         return NULL;
     if (set_extra(transport, extra) < 0 ||
         open_socket(transport, sock, server, AFN_STREAM_PAUSED) < 0 ||
+        schedule_start(transport, waiter) < 0)
+        return discard_with_socket(transport, sock);
+    return (PyObject *)transport;
+}
+
+PyObject *reactor_make_datagram_transport(ReactorObject *self, PyObject *args, PyObject *keywords)
+{
+    static char *names[] = {"sock", "protocol", "address", "waiter", "extra", NULL};
+    PyObject *sock, *protocol, *address = Py_None, *waiter = Py_None, *extra = Py_None;
+    TransportObject *transport;
+
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OOO:make_datagram_transport", names, &sock,
+                                     &protocol, &address, &waiter, &extra) ||
+        reactor_check_thread(self) < 0)
+        return NULL;
+    transport = new_transport(self, TRANSPORT_DATAGRAM, protocol);
+    if (transport == NULL)
+        return NULL;
+    if (set_extra(transport, extra) < 0 || datagram_open(transport, sock, address) < 0 ||
         schedule_start(transport, waiter) < 0)
         return discard_with_socket(transport, sock);
     return (PyObject *)transport;

@@ -21,10 +21,12 @@
     X(connection_made)                                                                             \
     X(context)                                                                                     \
     X(data_received)                                                                               \
+    X(datagram_received)                                                                           \
     X(dispatch)                                                                                    \
     X(do_handshake)                                                                                \
     X(done)                                                                                        \
     X(eof_received)                                                                                \
+    X(error_received)                                                                              \
     X(get_buffer)                                                                                  \
     X(get_debug)                                                                                   \
     X(isEnabledFor)                                                                                \
@@ -49,6 +51,7 @@ struct module_imports {
     PyObject *buffered_protocol; /* asyncio.BufferedProtocol */
     PyObject *transport;         /* asyncio.Transport */
     PyObject *read_transport;    /* asyncio.ReadTransport */
+    PyObject *datagram_transport;
     PyObject *transport_socket;  /* asyncio.trsock.TransportSocket */
     PyObject *get_running_loop;  /* asyncio._get_running_loop, which raises nothing */
     PyObject *socket;            /* socket.socket */
@@ -73,7 +76,7 @@ struct module_imports {
 
 struct module_state {
     PyTypeObject *reactor_type;
-    PyTypeObject *transport_types[3]; /* by enum transport_role */
+    PyTypeObject *transport_types[4]; /* by enum transport_role */
     PyTypeObject *carrier_type;
     struct module_names names;
     struct module_imports imports;

@@ -76,7 +76,7 @@ static int note_descriptor(ReactorObject *self, TransportObject *transport)
     size_t slot = (size_t)transport->fd;
     int r = 0;
 
-    if (transport->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(transport))
         return 0;
     Py_BEGIN_CRITICAL_SECTION(self);
     if (transport->fd >= 0 && slot >= self->by_fd_length)
@@ -327,6 +327,10 @@ static PyMethodDef reactor_methods[] = {
      "close($self)\n--\n\nDrops every open transport and listener, without callbacks."},
     {"get_transport", METHOD(reactor_get_transport), METH_O,
      "get_transport($self, fd, /)\n--\n\nThe open transport of a descriptor, or None."},
+    {"make_datagram_transport", METHOD(reactor_make_datagram_transport),
+     METH_VARARGS | METH_KEYWORDS,
+     "make_datagram_transport($self, sock, protocol, address=None, waiter=None, extra=None)\n--\n"
+     "\n"},
     {"make_socket_transport", METHOD(reactor_make_socket_transport), METH_VARARGS | METH_KEYWORDS,
      "make_socket_transport($self, sock, protocol, waiter=None, extra=None, server=None)\n--\n\n"},
     {"make_ssl_transport", METHOD(reactor_make_ssl_transport), METH_VARARGS | METH_KEYWORDS,

@@ -72,3 +72,115 @@ PyObject *sockaddr_to_python(const struct sockaddr_value *value)
         return unix_to_python(value);
     }
 }
+
+static bool get_number(PyObject *object, unsigned long limit, unsigned long *ret_number)
+{
+    unsigned long number;
+
+    if (!PyLong_CheckExact(object))
+        return false;
+    number = PyLong_AsUnsignedLong(object);
+    if (PyErr_Occurred()) {
+        PyErr_Clear();
+        return false;
+    }
+    *ret_number = number;
+    return number <= limit;
+}
+
+/* A numeric host of either family, into target. */
+static bool get_host(PyObject *object, int family, void *target)
+{
+    const char *text;
+    Py_ssize_t length;
+
+    if (!PyUnicode_Check(object))
+        return false;
+    text = PyUnicode_AsUTF8AndSize(object, &length);
+    if (text == NULL) {
+        PyErr_Clear();
+        return false;
+    }
+    /* A NUL is the end of the text for inet_pton(), and an error for sendto(). */
+    return strlen(text) == (size_t)length && inet_pton(family, text, target) == 1;
+}
+
+static bool inet_from_python(struct sockaddr_in *in, PyObject *tuple)
+{
+    unsigned long port;
+
+    if (!PyTuple_Check(tuple) || PyTuple_GET_SIZE(tuple) != 2 ||
+        !get_host(PyTuple_GET_ITEM(tuple, 0), AF_INET, &in->sin_addr) ||
+        !get_number(PyTuple_GET_ITEM(tuple, 1), 0xFFFF, &port))
+        return false;
+    in->sin_family = AF_INET;
+    in->sin_port = htons((uint16_t)port);
+    memset(in->sin_zero, 0, sizeof(in->sin_zero));
+    return true;
+}
+
+static bool inet_six_from_python(struct sockaddr_in6 *in, PyObject *tuple)
+{
+    Py_ssize_t size = PyTuple_Check(tuple) ? PyTuple_GET_SIZE(tuple) : 0;
+    unsigned long port, flow = 0, scope = 0;
+
+    if (size < 2 || size > 4 || !get_host(PyTuple_GET_ITEM(tuple, 0), AF_INET6, &in->sin6_addr) ||
+        !get_number(PyTuple_GET_ITEM(tuple, 1), 0xFFFF, &port) ||
+        (size > 2 && !get_number(PyTuple_GET_ITEM(tuple, 2), 0xFFFFF, &flow)) ||
+        (size > 3 && !get_number(PyTuple_GET_ITEM(tuple, 3), UINT32_MAX, &scope)))
+        return false;
+    in->sin6_family = AF_INET6;
+    in->sin6_port = htons((uint16_t)port);
+    in->sin6_flowinfo = htonl((uint32_t)flow);
+    in->sin6_scope_id = (uint32_t)scope;
+    return true;
+}
+
+/* A path ends with a NUL; a name of the abstract namespace begins with one, and has a length. */
+static bool unix_from_path(struct sockaddr_value *value, const char *path, size_t length)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    bool is_abstract = length == 0 || path[0] == '\0';
+
+    if (length + (is_abstract ? 0 : 1) > sizeof(un.sun_path))
+        return false;
+    memcpy(un.sun_path, path, length);
+    length += offsetof(struct sockaddr_un, sun_path) + (is_abstract ? 0 : 1);
+    sockaddr_set(value, (const struct sockaddr *)&un, (socklen_t)length);
+    return true;
+}
+
+static bool unix_from_python(struct sockaddr_value *value, PyObject *object)
+{
+    PyObject *bytes;
+    bool result;
+
+    if (PyUnicode_Check(object))
+        bytes = PyUnicode_EncodeFSDefault(object);
+    else
+        bytes = PyBytes_Check(object) ? Py_NewRef(object) : NULL;
+    if (bytes == NULL) {
+        PyErr_Clear();
+        return false;
+    }
+    result = unix_from_path(value, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes));
+    Py_DECREF(bytes);
+    return result;
+}
+
+bool sockaddr_from_python(struct sockaddr_value *value, int family, PyObject *object)
+{
+    value->state = SOCKADDR_KNOWN;
+    switch (family) {
+    case AF_INET:
+        value->length = sizeof(value->address.in);
+        return inet_from_python(&value->address.in, object);
+    case AF_INET6:
+        value->length = sizeof(value->address.in6);
+        return inet_six_from_python(&value->address.in6, object);
+    case AF_UNIX:
+        return unix_from_python(value, object);
+    default:
+        return false;
+    }
+}

@@ -39,4 +39,12 @@ void sockaddr_fetch_peer(struct sockaddr_value *value, int fd);
  */
 PyObject *sockaddr_to_python(const struct sockaddr_value *value);
 
+/*
+ * The address that socket.sendto() would make of an object, of AF_INET, AF_INET6 and AF_UNIX.
+ *
+ * Returns: whether it could be made without looking up a name, and is not an error for sendto() to
+ * describe.  Raises nothing.
+ */
+bool sockaddr_from_python(struct sockaddr_value *value, int family, PyObject *object);
+
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
+#include "datagram.h"
+#include "endpoint.h"
 #include "carrier.h"
 #include "diagnostics.h"
 #include "tls.h"
@@ -10,7 +12,7 @@
 
 static bool is_closing(const TransportObject *self)
 {
-    return self->closing || self->stream == NULL || afn_stream_is_closing(self->stream);
+    return self->closing || !endpoint_is_open(self) || endpoint_is_closing(self);
 }
 
 static PyObject *method_is_closing(TransportObject *self, PyObject *unused)
@@ -31,7 +33,7 @@ static PyObject *method_close(TransportObject *self, PyObject *unused)
     if (reactor_check_thread(self->reactor) < 0)
         return NULL;
     self = transport_resolve(self);
-    if (self->closing || self->stream == NULL)
+    if (self->closing || !endpoint_is_open(self))
         Py_RETURN_NONE;
     if (transport_note_closing(self) < 0)
         return NULL;
@@ -39,7 +41,7 @@ static PyObject *method_close(TransportObject *self, PyObject *unused)
     if (self->tls != NULL && !tls_is_secured(self))
         transport_abort(self, NULL);
     else
-        afn_stream_close(self->stream);
+        endpoint_close(self);
     diagnostics_closing(self);
     Py_RETURN_NONE;
 }
@@ -51,7 +53,7 @@ static PyObject *end_now(TransportObject *self, PyObject *exception)
     if (reactor_check_thread(self->reactor) < 0)
         return NULL;
     self = transport_resolve(self);
-    if (self->stream == NULL)
+    if (!endpoint_is_open(self))
         Py_RETURN_NONE;
     is_first = !self->closing;
     if (transport_note_closing(self) < 0)
@@ -118,7 +120,7 @@ static PyObject *method_pause_reading(TransportObject *self, PyObject *unused)
     if (self->reading_paused || is_closing(self))
         Py_RETURN_NONE;
     self->reading_paused = true;
-    afn_stream_pause_reading(self->stream);
+    endpoint_pause_reading(self);
     callbacks_debug(self, "%r pauses reading");
     Py_RETURN_NONE;
 }
@@ -130,11 +132,11 @@ static PyObject *method_resume_reading(TransportObject *self, PyObject *unused)
         return NULL;
     self = transport_resolve(self);
     /* One that is lost may still have something to deliver. */
-    if (!self->reading_paused || self->closing || self->stream == NULL)
+    if (!self->reading_paused || self->closing || !endpoint_is_open(self))
         Py_RETURN_NONE;
     self->reading_paused = false;
     if (!self->starting && !self->holding_back)
-        afn_stream_resume_reading(self->stream);
+        endpoint_resume_reading(self);
     callbacks_debug(self, "%r resumes reading");
     Py_RETURN_NONE;
 }
@@ -143,8 +145,8 @@ static PyObject *method_begin_reading(TransportObject *self, PyObject *unused)
 {
     (void)unused;
     self->holding_back = false;
-    if (self->stream != NULL && !self->reading_paused)
-        afn_stream_resume_reading(self->stream);
+    if (endpoint_is_open(self) && !self->reading_paused)
+        endpoint_resume_reading(self);
     Py_RETURN_NONE;
 }
 
@@ -194,8 +196,8 @@ static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *u
     (void)unused;
     self = transport_resolve(self);
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->stream != NULL)
-        size = afn_stream_get_write_buffer_size(self->stream);
+    if (endpoint_is_open(self))
+        size = endpoint_get_write_buffer_size(self);
     Py_END_CRITICAL_SECTION();
     if (self->carrier != NULL)
         below = carrier_get_write_buffer_size(self);
@@ -209,8 +211,8 @@ static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject 
     (void)unused;
     self = transport_resolve(self);
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->stream != NULL)
-        afn_stream_get_write_limits(self->stream, &high, &low);
+    if (endpoint_is_open(self))
+        endpoint_get_write_limits(self, &high, &low);
     Py_END_CRITICAL_SECTION();
     return Py_BuildValue("nn", (Py_ssize_t)low, (Py_ssize_t)high);
 }
@@ -284,8 +286,7 @@ static PyObject *method_set_write_buffer_limits(TransportObject *self, PyObject 
     self = transport_resolve(self);
     if (complete_limits(self, &high, &low) == 0 && check_limits(high, low) == 0 &&
         convert_limit(high, &high_limit) == 0 && convert_limit(low, &low_limit) == 0)
-        r = self->stream == NULL ? 0
-                                 : afn_stream_set_write_limits(self->stream, high_limit, low_limit);
+        r = endpoint_is_open(self) ? endpoint_set_write_limits(self, high_limit, low_limit) : 0;
     Py_XDECREF(high);
     Py_XDECREF(low);
     if (PyErr_Occurred())
@@ -327,7 +328,7 @@ static PyObject *method_can_write_eof(TransportObject *self, PyObject *unused)
 
 static const char *describe_state(const TransportObject *self)
 {
-    if (self->stream == NULL)
+    if (!endpoint_is_open(self))
         /* The loop was closed, or is garbage, before the transport was. */
         return self->finished || self->lost ? " closed" : " abandoned";
     return is_closing(self) ? " closing" : "";
@@ -362,26 +363,27 @@ PyObject *transport_repr(TransportObject *self)
 {
     TransportObject *active = transport_resolve(self);
     const char *kind = active->tls != NULL ? " tls" : "";
+    const char *name = datagram_is_one(active) ? "DatagramTransport" : "Transport";
     const char *state;
     size_t size = 0;
     bool reads = false, is_open;
 
-    if (self->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(self))
         return repr_pipe(self);
     Py_BEGIN_CRITICAL_SECTION(active);
     state = describe_state(active);
-    is_open = active->stream != NULL;
+    is_open = endpoint_is_open(active);
     if (is_open) {
-        size = afn_stream_get_write_buffer_size(active->stream);
-        reads = afn_stream_is_reading(active->stream) ||
+        size = endpoint_get_write_buffer_size(active);
+        reads = endpoint_is_reading(active) ||
                 (active->holding_back && !active->reading_paused);
     }
     Py_END_CRITICAL_SECTION();
     if (active->carrier != NULL)
         return carrier_repr(active, state, size);
     if (!is_open)
-        return PyUnicode_FromFormat("<Transport%s fd=%d%s>", state, active->shown_fd, kind);
-    return PyUnicode_FromFormat("<Transport%s fd=%d%s read=%s write=<%s, bufsize=%zu>>", state,
+        return PyUnicode_FromFormat("<%s%s fd=%d%s>", name, state, active->shown_fd, kind);
+    return PyUnicode_FromFormat("<%s%s fd=%d%s read=%s write=<%s, bufsize=%zu>>", name, state,
                                 active->shown_fd, kind, reads ? "polling" : "idle",
                                 size > 0 ? "polling" : "idle", size);
 }
@@ -407,11 +409,14 @@ PyObject *transport_repr(TransportObject *self)
     {"is_reading", METHOD(method_is_reading), METH_NOARGS, "is_reading($self)\n--\n\n"},
 
 #define WRITING_METHODS                                                                            \
+    FLOW_METHODS                                                                                   \
     {"write", METHOD(transport_write), METH_O, "write($self, data, /)\n--\n\n"},                   \
     {"writelines", METHOD(transport_writelines), METH_O,                                           \
      "writelines($self, list_of_data, /)\n--\n\n"},                                                \
     {"write_eof", METHOD(method_write_eof), METH_NOARGS, "write_eof($self)\n--\n\n"},              \
-    {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},  \
+    {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},
+
+#define FLOW_METHODS                                                                               \
     {"abort", METHOD(method_abort), METH_NOARGS, "abort($self)\n--\n\n"},                          \
     {"set_write_buffer_limits", METHOD(method_set_write_buffer_limits),                            \
      METH_VARARGS | METH_KEYWORDS, "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"}, \
@@ -426,6 +431,16 @@ PyMethodDef transport_methods[] = {
     WRITING_METHODS
     {"_begin_sendfile", METHOD(transport_begin_sendfile), METH_VARARGS, NULL},
     {"_end_sendfile", METHOD(transport_end_sendfile), METH_NOARGS, NULL},
+    {"_force_close", METHOD(method_force_close), METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+PyMethodDef transport_datagram_methods[] = {
+    BASE_METHODS
+    READING_METHODS
+    FLOW_METHODS
+    {"sendto", METHOD(datagram_sendto), METH_FASTCALL | METH_KEYWORDS,
+     "sendto($self, data, addr=None)\n--\n\n"},
     {"_force_close", METHOD(method_force_close), METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -19,11 +19,12 @@ static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->server);
     Py_VISIT(self->sock);
     Py_VISIT(self->transport_socket);
+    Py_VISIT(self->address);
     Py_VISIT(self->lent.obj);
     Py_VISIT(self->successor);
     Py_VISIT(self->lower);
     Py_VISIT(self->carrier);
-    if (self->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(self))
         Py_VISIT(((PipeTransportObject *)self)->dict);
     return tls_traverse(self, visit, arg);
 }
@@ -45,10 +46,11 @@ static int transport_clear(TransportObject *self)
     Py_CLEAR(self->server);
     Py_CLEAR(self->sock);
     Py_CLEAR(self->transport_socket);
+    Py_CLEAR(self->address);
     Py_CLEAR(self->successor);
     Py_CLEAR(self->lower);
     Py_CLEAR(self->carrier);
-    if (self->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(self))
         Py_CLEAR(((PipeTransportObject *)self)->dict);
     return 0;
 }
@@ -68,7 +70,7 @@ static void transport_finalize(TransportObject *self)
             PyErr_Clear();
     }
     /* Whoever records the warning keeps the transport. */
-    if (self->role != TRANSPORT_SOCKET)
+    if (transport_is_pipe(self))
         drop_and_close(self);
     compat_raise_exception(exception);
 }
@@ -117,6 +119,9 @@ static PyMemberDef pipe_members[] = {
 static PyType_Slot transport_slots[] =
     TYPE_SLOTS("A connection, with or without TLS.", transport_methods, transport_getset,
                transport_members);
+static PyType_Slot datagram_slots[] =
+    TYPE_SLOTS("A datagram socket.", transport_datagram_methods, transport_getset,
+               transport_members);
 static PyType_Slot read_pipe_slots[] =
     TYPE_SLOTS("What comes out of a pipe.", transport_read_pipe_methods, transport_pipe_getset,
                pipe_members);
@@ -125,7 +130,7 @@ static PyType_Slot write_pipe_slots[] =
                pipe_members);
 
 static PyTypeObject *make_type(PyObject *module, const char *name, size_t size, PyType_Slot *slots,
-                               PyObject *base)
+                               PyObject *base, PyObject *other)
 {
     PyType_Spec spec = {
         .name = name,
@@ -133,7 +138,7 @@ static PyTypeObject *make_type(PyObject *module, const char *name, size_t size, 
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
         .slots = slots,
     };
-    PyObject *bases = PyTuple_Pack(1, base), *type;
+    PyObject *bases = PyTuple_Pack(other != NULL ? 2 : 1, base, other), *type;
 
     if (bases == NULL)
         return NULL;
@@ -149,13 +154,19 @@ PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
 
     if (role == TRANSPORT_READ_PIPE)
         return make_type(module, "aiofastnet._core.ReadPipeTransport", sizeof(PipeTransportObject),
-                         read_pipe_slots, state->imports.read_transport);
+                         read_pipe_slots, state->imports.read_transport, NULL);
     if (role == TRANSPORT_WRITE_PIPE)
         /* asyncio's is one of those, too. */
         return make_type(module, "aiofastnet._core.WritePipeTransport",
-                         sizeof(PipeTransportObject), write_pipe_slots, state->imports.transport);
+                         sizeof(PipeTransportObject), write_pipe_slots, state->imports.transport,
+                         NULL);
+    if (role == TRANSPORT_DATAGRAM)
+        /* asyncio's is an asyncio.Transport in every version, and both in the newer ones. */
+        return make_type(module, "aiofastnet._core.DatagramTransport", sizeof(TransportObject),
+                         datagram_slots, state->imports.transport,
+                         state->imports.datagram_transport);
     type = make_type(module, "aiofastnet._core.Transport", sizeof(TransportObject),
-                     transport_slots, state->imports.transport);
+                     transport_slots, state->imports.transport, NULL);
     if (type != NULL &&
         PyObject_SetAttrString((PyObject *)type, "_start_tls_compatible", Py_True) < 0)
         Py_CLEAR(type);

@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include "callbacks.h"
+#include "endpoint.h"
 #include "carrier.h"
 #include "diagnostics.h"
 #include "tls.h"
@@ -203,7 +204,7 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
         on_eof(stream, self);
     Py_XSETREF(self->exception, get_reason(self, error));
     Py_BEGIN_CRITICAL_SECTION(self);
-    if (self->role == TRANSPORT_SOCKET && self->sockname.state == SOCKADDR_UNKNOWN &&
+    if (!transport_is_pipe(self) && self->sockname.state == SOCKADDR_UNKNOWN &&
         self->fd >= 0)
         sockaddr_fetch_own(&self->sockname, self->fd);
     Py_END_CRITICAL_SECTION();
@@ -211,8 +212,8 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
         callbacks_debug(self, "%r was closed by peer");
     if (self->stream == stream) {
         /* A pipe's descriptor is the pipe object's, or a duplicate of our own. */
-        self->owns_fd = self->role == TRANSPORT_SOCKET && afn_stream_take_fd(stream) >= 0;
-        afn_stream_unref(take_stream(self));
+        self->owns_fd = !transport_is_pipe(self) && afn_stream_take_fd(stream) >= 0;
+        endpoint_unref(self);
         self->lost = true;
         if (!self->starting && carrier_is_lost(self))
             transport_finish(self);
@@ -289,16 +290,18 @@ static int open_duplicate(TransportObject *self, unsigned int flags, struct afn_
     return r;
 }
 
-static int check_open(TransportObject *self)
+int transport_prepare(TransportObject *self, int fd)
 {
-    if (self->reactor->reactor != NULL)
-        return 0;
-    PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
-    return -1;
+    if (self->reactor->reactor == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "Event loop is closed");
+        return -1;
+    }
+    if (fd >= 0)
+        self->fd = self->shown_fd = fd;
+    return reactor_add(self->reactor, self);
 }
 
-/* The transport is in the reactor; the library has made its stream, or says why not. */
-static int begin(TransportObject *self, struct afn_stream *stream, int r)
+int transport_begin(TransportObject *self, int r)
 {
     if (r < 0) {
         reactor_remove(self->reactor, self);
@@ -306,7 +309,6 @@ static int begin(TransportObject *self, struct afn_stream *stream, int r)
         transport_raise_errno(r);
         return -1;
     }
-    self->stream = stream;
     self->finished = false;
     return 0;
 }
@@ -316,15 +318,13 @@ int transport_open(TransportObject *self, int fd, unsigned int flags)
     struct afn_stream *stream = NULL;
     int r;
 
-    if (check_open(self) < 0)
-        return -1;
-    self->fd = self->shown_fd = fd;
-    if (reactor_add(self->reactor, self) < 0)
+    if (transport_prepare(self, fd) < 0)
         return -1;
     r = afn_stream_new(self->reactor->reactor, fd, get_handler(self), self, flags, &stream);
-    if (r == -EEXIST && self->role != TRANSPORT_SOCKET)
+    if (r == -EEXIST && transport_is_pipe(self))
         r = open_duplicate(self, flags, &stream);
-    return begin(self, stream, r);
+    self->stream = stream;
+    return transport_begin(self, r);
 }
 
 int transport_open_over(TransportObject *self, const struct afn_carrier_ops *ops, void *carrier)
@@ -332,11 +332,12 @@ int transport_open_over(TransportObject *self, const struct afn_carrier_ops *ops
     struct afn_stream *stream = NULL;
     int r;
 
-    if (check_open(self) < 0 || reactor_add(self->reactor, self) < 0)
+    if (transport_prepare(self, -1) < 0)
         return -1;
     r = afn_stream_new_over(self->reactor->reactor, ops, carrier, get_handler(self), self, 0,
                             &stream);
-    return begin(self, stream, r);
+    self->stream = stream;
+    return transport_begin(self, r);
 }
 
 /* The socket object or NULL; the descriptor is no longer this transport's, in any thread's eyes. */
@@ -463,12 +464,12 @@ int transport_note_closing(TransportObject *self)
 
 void transport_abort(TransportObject *self, PyObject *exception)
 {
-    if (self->stream == NULL || self->aborting)
+    if (!endpoint_is_open(self) || self->aborting)
         return;
     self->aborting = true;
     if (exception != NULL && self->exception == NULL)
         self->exception = Py_NewRef(exception);
-    afn_stream_abort(self->stream, AFN_ERR_ABORTED);
+    endpoint_abort(self, AFN_ERR_ABORTED);
 }
 
 void transport_release_lent(TransportObject *self)
@@ -552,13 +553,13 @@ void transport_drop(TransportObject *self)
 {
     transport_release_lent(self);
     carrier_detach(self);
-    if (self->stream != NULL) {
+    if (endpoint_is_open(self)) {
         PyObject *sock;
 
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);
-        /* The stream closes the descriptor; the socket object must not do it again. */
-        sock = self->role == TRANSPORT_SOCKET ? take_socket(self) : NULL;
+        /* The library closes the descriptor; the socket object must not do it again. */
+        sock = transport_is_pipe(self) ? NULL : take_socket(self);
         if (sock != NULL) {
             PyObject *result = PyObject_CallMethod(sock, "detach", NULL);
 
@@ -567,7 +568,7 @@ void transport_drop(TransportObject *self)
             Py_XDECREF(result);
             Py_DECREF(sock);
         }
-        afn_stream_unref(take_stream(self));
+        endpoint_unref(self);
     } else {
         if (self->reactor != NULL)
             reactor_remove(self->reactor, self);

@@ -6,6 +6,7 @@
 #include "sockaddr.h"
 
 #include <aiofastnet/carrier.h>
+#include <aiofastnet/datagram.h>
 #include <aiofastnet/stream.h>
 
 struct transport_tls;
@@ -13,18 +14,20 @@ struct transport_tls;
 /* What a transport is to asyncio; each has a type of its own. */
 enum transport_role {
     TRANSPORT_SOCKET,
+    TRANSPORT_DATAGRAM,
     TRANSPORT_READ_PIPE,
     TRANSPORT_WRITE_PIPE
 };
 
 /*
- * A transport is open while it has a stream; the reactor owns a reference until then, and a little
- * longer: until connection_lost() has returned.
+ * A transport is open while it has a stream or a datagram socket; the reactor owns a reference
+ * until then, and a little longer: until connection_lost() has returned.
  */
 typedef struct TransportObject {
     PyObject_HEAD
     PyObject *extra; /* the slot _extra of asyncio.BaseTransport: must be first; may be NULL */
     struct afn_stream *stream;
+    struct afn_datagram *datagram; /* of a DatagramTransport, which never has a stream */
     ReactorObject *reactor;
     PyObject *context; /* contextvars: all callbacks run in it, but connection_lost() */
     PyObject *protocol;
@@ -69,6 +72,7 @@ typedef struct TransportObject {
     PyObject *server;
     PyObject *sock;             /* socket.socket, made when it is first asked for; or the pipe */
     PyObject *transport_socket; /* asyncio's wrapper of it */
+    PyObject *address;          /* the one that a datagram transport sends to, or NULL */
     Py_buffer lent;             /* the protocol's buffer, while the library has it */
 
     /* After start_tls() the stream is another transport's, and what was asked of this one is done
@@ -89,12 +93,25 @@ typedef struct {
     PyObject *dict; /* or NULL */
 } PipeTransportObject;
 
+static inline bool transport_is_pipe(const TransportObject *self)
+{
+    return self->role >= TRANSPORT_READ_PIPE;
+}
+
 PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
                                   enum transport_role role);
 
-/* A transport without a stream. */
+/* A transport without a stream, or without a datagram socket. */
 TransportObject *transport_new(ReactorObject *reactor, enum transport_role role,
                                PyObject *context);
+
+/*
+ * Before the library takes the descriptor, or -1, of a transport, and after.  r is what it said.
+ *
+ * Returns: 0, or -1 with an exception.
+ */
+int transport_prepare(TransportObject *self, int fd);
+int transport_begin(TransportObject *self, int r);
 
 /*
  * Gives it a stream.  After success the descriptor belongs to the stream, unless it is a pipe's, and
@@ -160,6 +177,7 @@ int transport_check_writable(TransportObject *self, const char *after_eof);
 extern PyMethodDef transport_methods[];
 extern PyMethodDef transport_read_pipe_methods[];
 extern PyMethodDef transport_write_pipe_methods[];
+extern PyMethodDef transport_datagram_methods[];
 extern PyGetSetDef transport_getset[];
 extern PyGetSetDef transport_pipe_getset[];
 
@@ -169,11 +187,18 @@ PyObject *transport_writelines(TransportObject *self, PyObject *list);
 PyObject *transport_begin_sendfile(TransportObject *self, PyObject *args);
 PyObject *transport_end_sendfile(TransportObject *self, PyObject *unused);
 PyObject *transport_get_sendfile_mode(TransportObject *self, void *closure);
+
+/* Refuses what is not bytes-like; 0, or -1 with TypeError. */
+int transport_check_data(TransportObject *self, PyObject *data);
+
+/* The result of a write that came too late. */
+PyObject *transport_drop_write(TransportObject *self);
 PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,
                                    PyObject *keywords);
 PyObject *transport_get_extra(TransportObject *self, void *closure);
 PyObject *transport_get_sock(TransportObject *self, void *closure);
 
+PyObject *reactor_make_datagram_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
 PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
 PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObject *keywords);
 PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywords);

@@ -11,7 +11,7 @@
 /* Writes to a lost transport that are forgiven silently, as asyncio does; on TLS one more. */
 #define SILENT_DROPS 4u
 
-static PyObject *drop_write(TransportObject *self)
+PyObject *transport_drop_write(TransportObject *self)
 {
     bool is_tls = self->tls != NULL;
 
@@ -42,7 +42,7 @@ static PyObject *end_write(TransportObject *self, int result)
         Py_RETURN_NONE;
     }
     if (result == -EPIPE)
-        return drop_write(self);
+        return transport_drop_write(self);
     transport_raise_errno(result);
     return NULL;
 }
@@ -140,7 +140,7 @@ static int check_no_file(TransportObject *self, const char *method)
     return -1;
 }
 
-static int check_type(TransportObject *self, PyObject *data)
+int transport_check_data(TransportObject *self, PyObject *data)
 {
     PyObject *name;
 
@@ -162,7 +162,7 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
     bool failed;
     int r;
 
-    if (check_type(self, data) < 0 ||
+    if (transport_check_data(self, data) < 0 ||
         transport_check_writable(self, "Cannot call write() after write_eof()") < 0 ||
         check_no_file(self, "write") < 0)
         return NULL;
@@ -171,7 +171,7 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
         r = PyObject_IsTrue(data);
         if (r <= 0)
             return r < 0 ? NULL : Py_NewRef(Py_None);
-        return drop_write(self);
+        return transport_drop_write(self);
     }
     r = write_object(self, data, &failed);
     return failed ? NULL : end_write(self, r);

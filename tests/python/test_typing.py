@@ -45,11 +45,11 @@ def test_the_stubs_name_everything_public(ours):
 def test_the_stubs_know_the_parameters_of_the_direct_functions(ours):
     """Every parameter of the running Python's method is in a stub of that name."""
     names = defined(stub(ours, "__init__.pyi"))
-    for name in ("create_connection", "create_server", "create_unix_connection",
-                 "create_unix_server", "connect_accepted_socket", "connect_read_pipe",
-                 "connect_write_pipe", "start_tls", "sock_accept", "sock_connect", "sock_recv",
-                 "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall",
-                 "sock_sendto"):
+    for name in ("create_connection", "create_datagram_endpoint", "create_server",
+                 "create_unix_connection", "create_unix_server", "connect_accepted_socket",
+                 "connect_read_pipe", "connect_write_pipe", "start_tls", "sock_accept",
+                 "sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom",
+                 "sock_recvfrom_into", "sock_sendall", "sock_sendto"):
         known = {argument.arg for node in names[name]
                  for argument in node.args.args + node.args.kwonlyargs}
         missing = set(inspect.signature(getattr(ours, name)).parameters) - known

@@ -118,6 +118,38 @@ class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
         self._note("data", bytes(self.buffer[:count]))
 
 
+class DatagramRecorder(Recorder, asyncio.DatagramProtocol):
+    """A Recorder of datagrams, which are in `datagrams` with their senders, and of `errors`."""
+
+    def __init__(self, **hooks):
+        super().__init__(**hooks)
+        self.datagrams = []
+        self.errors = []
+
+    @property
+    def contents(self):
+        return [data for data, _ in self.datagrams]
+
+    def datagram_received(self, data, addr):
+        assert type(data) is bytes
+        self.datagrams.append((data, addr))
+        self._note("datagram", data, addr)
+
+    def error_received(self, exc):
+        self.errors.append(exc)
+        self._note("error", exc)
+
+    async def got(self, count):
+        """Wait for at least `count` datagrams."""
+        await until(lambda: len(self.datagrams) >= count or self.is_lost)
+        assert len(self.datagrams) >= count, (self.datagrams, self.exception)
+
+    async def failed(self):
+        """Wait for an error; all there were so far."""
+        await until(lambda: self.errors or self.is_lost)
+        return self.errors
+
+
 def echo(protocol, data):
     protocol.transport.write(data)
 
