@@ -634,7 +634,7 @@ def test_abort_drops_what_is_queued(env):
     env.run(main())
 
 
-@improvement("asyncio's size remains")
+@improvement("asyncio's size remains", since=(3, 11))
 @unix_only
 def test_the_buffer_size_is_zero_after_abort(env):
     """T38: what is dropped does not count."""
