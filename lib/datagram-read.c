@@ -12,6 +12,9 @@
 /* What is asked for at once while there is little to receive: headers cost time too. */
 #define SMALL_BATCH 4
 
+/* How long what is sent while a batch is delivered may be held back, microseconds. */
+#define GATHER_TIME 200
+
 int afn__datagram_prepare_reactor(struct afn_reactor *reactor)
 {
     if (!reactor->datagrams)
@@ -87,6 +90,30 @@ static void deliver_message(struct afn_datagram *datagram, const struct afn__mes
                 message->address_length);
 }
 
+/*
+ * What the callbacks of a batch send is gathered too: an echo server then needs one call for many
+ * answers.  But the first answer must not wait long for the last question.
+ */
+static void deliver_batch(struct afn_datagram *datagram, const struct afn__message *messages,
+                          unsigned int count)
+{
+    uint64_t deadline = afn__sys_now() + GATHER_TIME;
+
+    afn__datagram_gather(datagram);
+    for (unsigned int i = 0; i < count; i++) {
+        if (wants_input(datagram))
+            deliver_message(datagram, &messages[i]);
+        else
+            keep(datagram, &messages[i]);
+        if (datagram->outbox.count && afn__sys_now() >= deadline) {
+            afn__datagram_leave(datagram);
+            afn__datagram_gather(datagram);
+            deadline = afn__sys_now() + GATHER_TIME;
+        }
+    }
+    afn__datagram_leave(datagram);
+}
+
 /* The socket itself is unusable: asking again would only ask for ever. */
 static bool is_fatal(int error)
 {
@@ -120,12 +147,10 @@ static unsigned int receive(struct afn_datagram *datagram)
         datagram->is_readable = datagram->has_hint;
         datagram->has_hint = false;
     }
-    for (int i = 0; i < count; i++) {
-        if (wants_input(datagram))
-            deliver_message(datagram, &messages[i]);
-        else
-            keep(datagram, &messages[i]);
-    }
+    if (count == 1)
+        deliver_message(datagram, &messages[0]);
+    else
+        deliver_batch(datagram, messages, (unsigned int)count);
     return (unsigned int)count;
 }
 

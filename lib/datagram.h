@@ -60,6 +60,13 @@ void afn__datagram_lose(struct afn_datagram *datagram, int error);
 void afn__datagram_enter(struct afn_datagram *datagram);
 void afn__datagram_leave(struct afn_datagram *datagram);
 
+/* As enter, and the first datagram is gathered as well. */
+static inline void afn__datagram_gather(struct afn_datagram *datagram)
+{
+    afn__datagram_enter(datagram);
+    datagram->has_sent = true;
+}
+
 void afn__datagram_tell_failed(struct afn_datagram *datagram, int error);
 
 /* ---- datagram-read.c ---- */

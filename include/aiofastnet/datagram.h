@@ -76,7 +76,9 @@ struct afn_datagram *afn_datagram_unref(struct afn_datagram *datagram);
 /*
  * Sends one datagram, which may be empty, to an address or, with NULL, to the one that the socket
  * is connected to.  It leaves at once, or is copied and queued.  Inside a callback of this socket,
- * datagrams after the first are gathered and leave together when the callback returns.
+ * datagrams after the first are gathered and leave together when the callback returns; those that
+ * are sent while several received ones are being delivered leave together too, at the latest with
+ * the first callback that returns after 200 microseconds.
  *
  * Returns: 0; 1 from when the write buffer passed the high-water mark until the writable callback,
  *          for which the program should wait; -EPIPE when the socket is closing; -EINVAL for an

@@ -13,13 +13,12 @@ static void on_received(struct afn_datagram *datagram, void *user, const void *d
                         const struct sockaddr *address, socklen_t address_length)
 {
     TransportObject *self = user;
-    struct sockaddr_value sender;
 
     (void)datagram;
-    sockaddr_set(&sender, address, address_length);
     Py_INCREF(self);
-    callbacks_datagram_received(self, PyBytes_FromStringAndSize(data, (Py_ssize_t)length),
-                                sockaddr_to_python(&sender));
+    callbacks_datagram_received(
+        self, PyBytes_FromStringAndSize(data, (Py_ssize_t)length),
+        sockaddr_cache_convert(self->reactor->senders, address, address_length));
     Py_DECREF(self);
 }
 
@@ -77,13 +76,24 @@ static const struct afn_datagram_handler handler = {
     .closed = on_closed,
 };
 
+static int make_cache(ReactorObject *reactor)
+{
+    if (reactor->senders == NULL)
+        reactor->senders = PyMem_Calloc(1, sizeof(*reactor->senders));
+    if (reactor->senders != NULL)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
 int datagram_open(TransportObject *self, PyObject *sock, PyObject *address)
 {
     struct afn_datagram *datagram = NULL;
     int fd = PyObject_AsFileDescriptor(sock);
     int has_address = PyObject_IsTrue(address), r;
 
-    if (fd < 0 || has_address < 0 || transport_prepare(self, fd) < 0)
+    if (fd < 0 || has_address < 0 || make_cache(self->reactor) < 0 ||
+        transport_prepare(self, fd) < 0)
         return -1;
     r = afn_datagram_new(self->reactor->reactor, fd, &handler, self, AFN_DATAGRAM_PAUSED,
                          &datagram);
@@ -141,10 +151,9 @@ static PyObject *end_send(TransportObject *self, int result)
 }
 
 /* address may be NULL. */
-static PyObject *send_to(TransportObject *self, PyObject *data, const struct sockaddr_value *value)
+static PyObject *send_to(TransportObject *self, PyObject *data, const struct sockaddr *address,
+                         socklen_t length)
 {
-    const struct sockaddr *address = value != NULL ? &value->address.any : NULL;
-    socklen_t length = value != NULL ? value->length : 0;
     Py_buffer view;
     int r;
 
@@ -225,7 +234,7 @@ static PyObject *send_slowly(TransportObject *self, PyObject *data, PyObject *ad
         return fail(self);
     if (self->datagram == NULL)
         Py_RETURN_NONE;
-    return send_to(self, data, &value);
+    return send_to(self, data, &value.address.any, value.length);
 }
 
 /* The address to send to, borrowed: what was asked for, or the one that is settled. */
@@ -271,6 +280,8 @@ static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *ke
 PyObject *datagram_sendto(TransportObject *self, PyObject *const *args, Py_ssize_t count,
                           PyObject *keywords)
 {
+    int family = self->sockname.address.any.sa_family;
+    const struct sockaddr_entry *sender;
     struct sockaddr_value value;
     PyObject *data, *address;
 
@@ -285,8 +296,11 @@ PyObject *datagram_sendto(TransportObject *self, PyObject *const *args, Py_ssize
     if (self->closing || self->datagram == NULL)
         return transport_drop_write(self);
     if (self->peername.state != SOCKADDR_ABSENT)
-        return send_to(self, data, NULL);
-    if (sockaddr_from_python(&value, self->sockname.address.any.sa_family, address))
-        return send_to(self, data, &value);
+        return send_to(self, data, NULL, 0);
+    sender = sockaddr_cache_find(self->reactor->senders, family, address);
+    if (sender != NULL)
+        return send_to(self, data, &sender->address.any, sender->length);
+    if (sockaddr_from_python(&value, family, address))
+        return send_to(self, data, &value.address.any, value.length);
     return send_slowly(self, data, address);
 }

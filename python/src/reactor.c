@@ -3,6 +3,7 @@
 
 #include "callbacks.h"
 #include "server.h"
+#include "sockaddr.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -240,6 +241,8 @@ static int reactor_clear(ReactorObject *self)
     Py_CLEAR(self->ready);
     Py_CLEAR(self->interrupt);
     Py_CLEAR(self->incoming);
+    if (self->senders != NULL)
+        sockaddr_cache_clear(self->senders);
     return 0;
 }
 
@@ -252,6 +255,7 @@ static void reactor_dealloc(ReactorObject *self)
         PyObject_ClearWeakRefs((PyObject *)self);
     reactor_clear(self);
     PyMem_Free(self->by_fd);
+    PyMem_Free(self->senders);
     type->tp_free(self);
     Py_DECREF(type);
 }

@@ -7,6 +7,7 @@
 #include <aiofastnet/reactor.h>
 
 struct server_listener;
+struct sockaddr_cache;
 struct TransportObject;
 
 /*
@@ -27,6 +28,7 @@ typedef struct ReactorObject {
     PyObject *interrupt; /* a SystemExit or KeyboardInterrupt on its way out of dispatch() */
     struct TransportObject *open;   /* a list; each member is a strong reference */
     PyObject *incoming;             /* bytes of RECEIVE_SIZE that no one else has seen, or NULL */
+    struct sockaddr_cache *senders; /* of datagrams; NULL before the first datagram transport */
     struct TransportObject *lent;   /* whose protocol's buffer the library has, or NULL; borrowed */
     struct TransportObject **by_fd; /* borrowed */
     size_t by_fd_length;

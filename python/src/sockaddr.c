@@ -184,3 +184,67 @@ bool sockaddr_from_python(struct sockaddr_value *value, int family, PyObject *ob
         return false;
     }
 }
+
+/* One from the port and the end of the host, which differ most. */
+static struct sockaddr_entry *get_entry(struct sockaddr_cache *cache,
+                                        const struct sockaddr *address, socklen_t length)
+{
+    uint32_t host, hash;
+    uint16_t port;
+
+    if (address->sa_family == AF_INET && length == sizeof(struct sockaddr_in)) {
+        const struct sockaddr_in *in = (const void *)address;
+
+        host = ntohl(in->sin_addr.s_addr);
+        port = in->sin_port;
+    } else if (address->sa_family == AF_INET6 && length == sizeof(struct sockaddr_in6)) {
+        const struct sockaddr_in6 *in = (const void *)address;
+
+        memcpy(&host, in->sin6_addr.s6_addr + 12, sizeof(host));
+        host = ntohl(host);
+        port = in->sin6_port;
+    } else {
+        return NULL;
+    }
+    hash = (host ^ (uint32_t)ntohs(port) << 16 ^ ntohs(port)) * UINT32_C(2654435761);
+    return &cache->entries[hash >> 24];
+}
+
+PyObject *sockaddr_cache_convert(struct sockaddr_cache *cache, const struct sockaddr *address,
+                                 socklen_t length)
+{
+    struct sockaddr_entry *entry = length > 0 ? get_entry(cache, address, length) : NULL;
+    struct sockaddr_value value;
+    PyObject *object;
+
+    cache->last = entry;
+    if (entry != NULL && entry->length == length &&
+        memcmp(&entry->address, address, length) == 0)
+        return Py_NewRef(entry->object);
+    sockaddr_set(&value, address, length);
+    object = sockaddr_to_python(&value);
+    if (entry == NULL || object == NULL)
+        return object;
+    entry->length = length;
+    memcpy(&entry->address, address, length);
+    Py_XSETREF(entry->object, Py_NewRef(object));
+    return object;
+}
+
+const struct sockaddr_entry *sockaddr_cache_find(const struct sockaddr_cache *cache, int family,
+                                                 PyObject *object)
+{
+    const struct sockaddr_entry *last = cache->last;
+
+    return last != NULL && last->object == object && last->address.any.sa_family == family ? last
+                                                                                           : NULL;
+}
+
+void sockaddr_cache_clear(struct sockaddr_cache *cache)
+{
+    cache->last = NULL;
+    for (size_t i = 0; i < SOCKADDR_CACHE_SIZE; i++) {
+        cache->entries[i].length = 0;
+        Py_CLEAR(cache->entries[i].object);
+    }
+}

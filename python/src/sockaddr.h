@@ -40,6 +40,37 @@ void sockaddr_fetch_peer(struct sockaddr_value *value, int fd);
 PyObject *sockaddr_to_python(const struct sockaddr_value *value);
 
 /*
+ * Addresses of AF_INET and AF_INET6 that datagrams came from, as Python objects: most senders send
+ * more than one.  All zero is an empty cache.
+ */
+#define SOCKADDR_CACHE_SIZE 256
+
+struct sockaddr_entry {
+    PyObject *object;
+    socklen_t length;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } address;
+};
+
+struct sockaddr_cache {
+    struct sockaddr_entry *last; /* that was asked for, or NULL */
+    struct sockaddr_entry entries[SOCKADDR_CACHE_SIZE];
+};
+
+/* What socket.recvfrom() would return: a new reference. */
+PyObject *sockaddr_cache_convert(struct sockaddr_cache *cache, const struct sockaddr *address,
+                                 socklen_t length);
+
+/* The address that the last one to be converted came from, if this is its object; or NULL. */
+const struct sockaddr_entry *sockaddr_cache_find(const struct sockaddr_cache *cache, int family,
+                                                 PyObject *object);
+
+void sockaddr_cache_clear(struct sockaddr_cache *cache);
+
+/*
  * The address that socket.sendto() would make of an object, of AF_INET, AF_INET6 and AF_UNIX.
  *
  * Returns: whether it could be made without looking up a name, and is not an error for sendto() to

@@ -513,6 +513,55 @@ START_TEST(datagrams_sent_in_a_callback_leave_together)
 }
 END_TEST
 
+static void send_back(struct post *post, const char *event)
+{
+    if (strcmp(event, "received") == 0)
+        require_equal(post_send(post, "x"), 0);
+}
+
+START_TEST(answers_to_a_batch_leave_together)
+{
+    struct post post;
+
+    post_open(&post, FAMILY_INET);
+    post.hook = send_back;
+    for (int i = 0; i < 4; i++)
+        peer_send(&post, "go", 2);
+    fault_sys_clear_counts();
+    pump_until(&post.world, post.received.length == 8);
+    require_equal(fault_sys_count(FAULT_SEND), 1);
+    for (int i = 0; i < 4; i++)
+        require_taken(&post, "x");
+    post_close(&post);
+}
+END_TEST
+
+static void send_back_slowly(struct post *post, const char *event)
+{
+    if (strcmp(event, "received") != 0)
+        return;
+    /* The answer to the one before has left. */
+    if (post->hooks++ > 0)
+        require_taken(post, "x");
+    require_equal(post_send(post, "x"), 0);
+    fault_sys_advance_clock(1000);
+}
+
+START_TEST(answer_does_not_wait_for_slow_callbacks)
+{
+    struct post post;
+
+    post_open(&post, FAMILY_INET);
+    post.hook = send_back_slowly;
+    for (int i = 0; i < 4; i++)
+        peer_send(&post, "go", 2);
+    pump_until(&post.world, post.received.length == 8);
+    require_taken(&post, "x");
+    require_equal(post.hooks, 4);
+    post_close(&post);
+}
+END_TEST
+
 static void send_many(struct post *post, const char *event)
 {
     if (strcmp(event, "received") == 0)
@@ -934,6 +983,8 @@ int main(void)
         {what_the_kernel_does_not_take_is_queued_and_sent_in_order, FAMILIES},
         {queue_leaves_in_batches_as_far_as_the_kernel_takes_it, 2},
         {datagrams_sent_in_a_callback_leave_together, FAMILIES},
+        {answers_to_a_batch_leave_together, 1},
+        {answer_does_not_wait_for_slow_callbacks, 1},
         {gathering_neither_grows_nor_asks_to_wait, 3},
         {refusal_of_a_queued_datagram_is_told_and_the_others_leave, FAMILIES},
         {full_queue_of_another_unix_socket_is_tried_again, 2},
