@@ -2,6 +2,7 @@
 #include "diagnostics.h"
 
 #include "callbacks.h"
+#include "datagram.h"
 #include "tls.h"
 
 #include <aiofastnet/tls.h>
@@ -25,10 +26,28 @@ static PyObject *describe_records(const TransportObject *transport, uint64_t cou
     return PyLong_FromUnsignedLongLong(count);
 }
 
+static PyObject *describe_datagrams(TransportObject *transport)
+{
+    struct afn_datagram_stats stats;
+
+    Py_BEGIN_CRITICAL_SECTION(transport);
+    stats = transport->datagram_stats;
+    if (transport->datagram != NULL)
+        afn_datagram_get_stats(transport->datagram, &stats, sizeof(stats));
+    Py_END_CRITICAL_SECTION();
+    return Py_BuildValue("{s:s,s:K,s:K,s:K,s:K,s:K,s:K,s:K}", "engine", "plain",
+                         "datagrams_received", stats.datagrams_received, "datagrams_sent",
+                         stats.datagrams_sent, "bytes_received", stats.bytes_received, "bytes_sent",
+                         stats.bytes_sent, "receive_calls", stats.receive_calls, "send_calls",
+                         stats.send_calls, "high_water_hits", stats.high_water_hits);
+}
+
 PyObject *diagnostics_describe(TransportObject *transport)
 {
     struct afn_stream_stats stats;
 
+    if (datagram_is_one(transport))
+        return describe_datagrams(transport);
     Py_BEGIN_CRITICAL_SECTION(transport);
     stats = transport->stats;
     if (transport->stream != NULL)

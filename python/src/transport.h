@@ -56,6 +56,7 @@ typedef struct TransportObject {
     bool detached_server; /* or there never was one */
 
     struct afn_stream_stats stats; /* of the stream, once it is gone */
+    struct afn_datagram_stats datagram_stats; /* of the datagram socket, likewise */
 
     int fd;       /* -1 once closed */
     int shown_fd; /* what it was, for those who read logs */

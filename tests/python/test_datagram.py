@@ -765,6 +765,28 @@ def test_extra_information(env):
     env.run(main())
 
 
+@ours_only
+def test_counters(env):
+    """get_extra_info("aiofastnet"), also after the end."""
+    async def main():
+        server = await endpoint(env, DatagramRecorder(datagram=reply))
+        peer = raw_socket(env)
+        for data in (b"one", b"four"):
+            peer.sendto(data, name_of(server))
+            await env.thread(peer.recv, 100)
+        for _ in range(2):
+            told = server.transport.get_extra_info("aiofastnet")
+            assert told["engine"] == "plain"
+            assert told["datagrams_received"] == told["datagrams_sent"] == 2
+            assert told["bytes_received"] == told["bytes_sent"] == 7
+            assert told["send_calls"] == 2
+            assert told["receive_calls"] >= 2
+            assert told["high_water_hits"] == 0
+            server.transport.close()
+            await server.lost()
+    env.run(main())
+
+
 @improvement("only newer transports of asyncio are asyncio.DatagramTransports", before=(3, 12))
 def test_the_type_of_the_transport(env):
     """T49: an instance of asyncio.DatagramTransport; and of asyncio.Transport, as asyncio's is."""
