@@ -241,9 +241,10 @@ int afn_datagram_get_stats(const struct afn_datagram *datagram,
 {
     struct afn_datagram_stats stats = datagram->stats;
 
-    if (!ret_stats || !size || size > sizeof(*ret_stats))
+    if (!ret_stats || !size)
         return -EINVAL;
     stats.high_water_hits = datagram->marks.hits;
-    memcpy(ret_stats, &stats, size);
+    memset(ret_stats, 0, size);
+    memcpy(ret_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));
     return 0;
 }

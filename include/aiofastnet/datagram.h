@@ -180,9 +180,10 @@ struct afn_datagram_stats {
 };
 
 /*
- * Reads the counters.  Set size to sizeof(struct afn_datagram_stats).
+ * Reads the counters.  size is sizeof(struct afn_datagram_stats), as the program was compiled: a
+ * library that knows less sets the rest to zero, one that knows more leaves it out.
  *
- * Returns: 0 or -EINVAL.
+ * Returns: 0, or -EINVAL when ret_stats is NULL or size is 0.
  * Since: 0.1.0
  */
 int afn_datagram_get_stats(const struct afn_datagram *datagram,

@@ -900,6 +900,7 @@ START_TEST(datagram_that_cannot_be_made_leaves_the_socket_alone)
     struct post post;
     struct afn_datagram *datagram = NULL;
     struct afn_datagram_handler bad = handler;
+    struct afn_datagram_stats stats;
     struct afn_reactor *reactor;
     int fd;
 
@@ -929,6 +930,11 @@ START_TEST(datagram_that_cannot_be_made_leaves_the_socket_alone)
     require(datagram == NULL);
     require(sockets_is_open(fd));
     require_equal(afn_datagram_get_stats(post.datagram, NULL, 8), -EINVAL);
+    require_equal(afn_datagram_get_stats(post.datagram, &stats, 0), -EINVAL);
+    memset(&stats, 1, sizeof stats);
+    require_equal(afn_datagram_get_stats(post.datagram, &stats, sizeof(uint64_t)), 0);
+    require_equal(stats.datagrams_received, 0);
+    require(stats.datagrams_sent != 0);
     close(fd);
     afn_reactor_unref(reactor);
     post_close(&post);
