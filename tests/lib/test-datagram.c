@@ -525,6 +525,7 @@ START_TEST(answers_to_a_batch_leave_together)
 
     post_open(&post, FAMILY_INET);
     post.hook = send_back;
+    fault_sys_freeze_clock();
     for (int i = 0; i < 4; i++)
         peer_send(&post, "go", 2);
     fault_sys_clear_counts();
@@ -553,6 +554,7 @@ START_TEST(answer_does_not_wait_for_slow_callbacks)
 
     post_open(&post, FAMILY_INET);
     post.hook = send_back_slowly;
+    fault_sys_freeze_clock();
     for (int i = 0; i < 4; i++)
         peer_send(&post, "go", 2);
     pump_until(&post.world, post.received.length == 8);

@@ -29,6 +29,7 @@ static size_t limits[FAULT_CALLS];
 static unsigned int counts[FAULT_CALLS];
 static struct watch watches[WATCHES];
 static uint64_t clock_offset;
+static uint64_t frozen; /* what the kernel's clock was when ours was stopped, or 0 */
 static int timer_fd;
 static bool swallows_files;
 static bool had_more;
@@ -40,6 +41,7 @@ void fault_sys_reset(void)
     memset(limits, 0, sizeof limits);
     fault_sys_clear_counts();
     clock_offset = 0;
+    frozen = 0;
     timer_deadline = 0;
     swallows_files = false;
     had_more = false;
@@ -183,7 +185,12 @@ int afn__sys_timerfd_set(int fd, uint64_t deadline)
 
 uint64_t afn__sys_now(void)
 {
-    return real_sys_now() + clock_offset;
+    return (frozen > 0 ? frozen : real_sys_now()) + clock_offset;
+}
+
+void fault_sys_freeze_clock(void)
+{
+    frozen = real_sys_now();
 }
 
 void fault_sys_advance_clock(uint64_t microseconds)

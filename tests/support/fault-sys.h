@@ -61,6 +61,9 @@ void fault_sys_clear_counts(void);
 /* Moves the library's clock on, and its timers with it. */
 void fault_sys_advance_clock(uint64_t microseconds);
 
+/* Stops the library's clock, until fault_sys_reset(); it can still be moved on. */
+void fault_sys_freeze_clock(void);
+
 /* One second, and one minute, in microseconds. */
 #define SECOND UINT64_C(1000000)
 #define MINUTE (60 * SECOND)
