@@ -13,6 +13,7 @@ What it does is in AFN_PEER, a JSON object:
 import asyncio
 import faulthandler
 import functools
+import gc
 import importlib
 import json
 import os
@@ -79,6 +80,12 @@ def pytest_collection_modifyitems(config, items):
               and (TASK["only"] is None or item.nodeid in TASK["only"])]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+def pytest_collection_finish(session):
+    # Many tests collect garbage themselves: they need not look at what pytest has piled up.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
