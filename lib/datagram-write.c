@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "datagram.h"
 
+#include "glance.h"
+
 #include <errno.h>
 #include <stddef.h>
 
@@ -186,8 +188,8 @@ int afn_datagram_set_write_limits(struct afn_datagram *datagram, size_t high, si
 void afn_datagram_get_write_limits(const struct afn_datagram *datagram, size_t *ret_high,
                                    size_t *ret_low)
 {
-    *ret_high = datagram->marks.high;
-    *ret_low = datagram->marks.low;
+    *ret_high = AFN__GLANCE(datagram->marks.high);
+    *ret_low = AFN__GLANCE(datagram->marks.low);
 }
 
 int afn_datagram_set_header_size(struct afn_datagram *datagram, size_t size)

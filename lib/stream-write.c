@@ -216,6 +216,12 @@ static void send_eof(struct afn_stream *stream)
     }
 }
 
+/* Was the write buffer above the high-water mark, and is it now low enough to be filled again? */
+static bool is_low(const struct afn_stream *stream)
+{
+    return afn__watermarks_is_low(&stream->marks, afn_stream_get_write_buffer_size(stream));
+}
+
 void afn__stream_flush(struct afn_stream *stream)
 {
     bool goes_on = true;
@@ -237,17 +243,15 @@ void afn__stream_flush(struct afn_stream *stream)
     if (stream->wants_eof && !stream->has_sent_eof && afn__stream_is_flushed(stream) &&
         !stream->write_error && stream->is_secured && !stream->is_lost)
         send_eof(stream);
-    if (stream->is_above && !stream->is_lost &&
-        afn_stream_get_write_buffer_size(stream) <= stream->low)
+    if (!stream->is_lost && is_low(stream))
         afn__source_schedule(&stream->source);
 }
 
 void afn__stream_tell_writable(struct afn_stream *stream)
 {
-    if (!stream->is_above || stream->is_lost || stream->write_error ||
-        afn_stream_get_write_buffer_size(stream) > stream->low)
+    if (stream->is_lost || stream->write_error || !is_low(stream))
         return;
-    stream->is_above = false;
+    stream->marks.is_above = false;
     if (!stream->handler.writable)
         return;
     afn__stream_enter(stream);
@@ -259,11 +263,7 @@ void afn__stream_tell_writable(struct afn_stream *stream)
 
 static int check_above(struct afn_stream *stream)
 {
-    if (!stream->is_above && afn_stream_get_write_buffer_size(stream) > stream->high) {
-        stream->is_above = true;
-        stream->stats.high_water_hits++;
-    }
-    return stream->is_above;
+    return afn__watermarks_rise(&stream->marks, afn_stream_get_write_buffer_size(stream));
 }
 
 bool afn__stream_takes_writes(const struct afn_stream *stream)
@@ -319,7 +319,7 @@ int afn_stream_write(struct afn_stream *stream, const void *data, size_t length)
     if (!afn__stream_takes_writes(stream))
         return -EPIPE;
     if (!length)
-        return stream->is_above;
+        return stream->marks.is_above;
     done = send_first(stream, data, length);
     if (done == length)
         return check_above(stream);
@@ -385,7 +385,7 @@ int afn_stream_writev(struct afn_stream *stream, const struct afn_buffer *buffer
     if (!afn__stream_takes_writes(stream))
         return -EPIPE;
     if (!count)
-        return stream->is_above;
+        return stream->marks.is_above;
     done = skip = send_first_parts(stream, buffers, count);
     if (stream->is_lost || stream->write_error)
         return 0;
@@ -435,28 +435,20 @@ int afn_stream_write_eof(struct afn_stream *stream)
 
 int afn_stream_set_write_limits(struct afn_stream *stream, size_t high, size_t low)
 {
-    if (high == AFN_STREAM_DEFAULT_LIMIT) {
-        if (low == AFN_STREAM_DEFAULT_LIMIT)
-            high = AFN__HIGH_WATER;
-        else
-            high = low < SIZE_MAX / 4 ? low * 4 : SIZE_MAX;
-    }
-    if (low == AFN_STREAM_DEFAULT_LIMIT)
-        low = high / 4;
-    if (low > high)
-        return -EINVAL;
-    AFN__SHOW(stream->high, high);
-    AFN__SHOW(stream->low, low);
+    int result = afn__watermarks_set(&stream->marks, high, low);
+
+    if (result < 0)
+        return result;
     check_above(stream);
-    if (stream->is_above && afn_stream_get_write_buffer_size(stream) <= low)
+    if (is_low(stream))
         afn__source_schedule(&stream->source);
-    return afn_stream_get_write_buffer_size(stream) > high;
+    return afn_stream_get_write_buffer_size(stream) > stream->marks.high;
 }
 
 void afn_stream_get_write_limits(const struct afn_stream *stream, size_t *ret_high, size_t *ret_low)
 {
-    *ret_high = AFN__GLANCE(stream->high);
-    *ret_low = AFN__GLANCE(stream->low);
+    *ret_high = AFN__GLANCE(stream->marks.high);
+    *ret_low = AFN__GLANCE(stream->marks.low);
 }
 
 size_t afn_stream_get_write_buffer_size(const struct afn_stream *stream)

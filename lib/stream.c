@@ -217,8 +217,7 @@ static int make(struct afn_reactor *reactor, const struct afn_stream_handler *ha
     stream->fd = -1;
     stream->handler = copy;
     stream->user = user;
-    stream->high = AFN__HIGH_WATER;
-    stream->low = AFN__HIGH_WATER / 4;
+    stream->marks = AFN__WATERMARKS_INITIAL;
     stream->is_reading = !(flags & AFN_STREAM_PAUSED);
     stream->is_writable = true;
     stream->is_secured = true;
@@ -415,6 +414,7 @@ int afn_stream_get_stats(const struct afn_stream *stream, struct afn_stream_stat
 
     if (!ret_stats || !size)
         return -EINVAL;
+    stats.high_water_hits = stream->marks.hits;
     afn__stream_count_records(stream, &stats);
     memset(ret_stats, 0, size);
     memcpy(ret_stats, &stats, size < sizeof(stats) ? size : sizeof(stats));

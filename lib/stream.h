@@ -12,6 +12,7 @@
 #include "reactor.h"
 #include "sys.h"
 #include "timer.h"
+#include "watermarks.h"
 
 /*
  * What a run of a stream does, in this order: flush what waits, read what came, say that it is
@@ -31,7 +32,7 @@ struct afn_stream {
     struct afn__file_range *ended; /* of files, their done callbacks being due */
     size_t file_budget;            /* bytes of them that may still leave in this run */
     struct afn__buffer spill; /* for the wire: what the kernel did not take of an engine's bytes */
-    size_t high, low;
+    struct afn__watermarks marks;
     unsigned int corks;
     unsigned int callbacks; /* of this stream that have not returned */
 
@@ -58,7 +59,6 @@ struct afn_stream {
     /* Writing */
     bool is_writable;    /* the kernel may take something */
     bool is_watching_out;
-    bool is_above;       /* the high-water mark, until the low one */
     bool has_written;    /* in the present callback */
     bool wants_eof;      /* the sending direction ends when the queue is empty */
     bool has_sent_eof;
@@ -77,9 +77,6 @@ struct afn_stream {
 };
 
 #define AFN__END_PROPER 1
-
-/* The default high-water mark, bytes; the low one is a quarter. */
-#define AFN__HIGH_WATER ((size_t)64 * 1024)
 
 /* ---- stream.c ---- */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "watermarks.h"
 
+#include "glance.h"
+
 #include <errno.h>
 
 int afn__watermarks_set(struct afn__watermarks *marks, size_t high, size_t low)
@@ -15,7 +17,7 @@ int afn__watermarks_set(struct afn__watermarks *marks, size_t high, size_t low)
         low = high / 4;
     if (low > high)
         return -EINVAL;
-    marks->high = high;
-    marks->low = low;
+    AFN__SHOW(marks->high, high);
+    AFN__SHOW(marks->low, low);
     return 0;
 }

@@ -302,6 +302,10 @@ class LoopAdapter(_Stock):
         they are taken out of it.  The reader refers to the new transport from the start, a
         StreamWriter as soon as the handshake is done.
         """
+        if not isinstance(sslcontext, ssl.SSLContext):
+            raise TypeError(
+                f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}"
+            )
         if not can_carry(transport):
             raise TypeError(f"transport {transport!r} is not supported by start_tls()")
         return await self._start_tls(transport, protocol, sslcontext, **options)
@@ -318,10 +322,6 @@ class LoopAdapter(_Stock):
         ssl_shutdown_timeout=None,
         ssl_session=None,
     ):
-        if not isinstance(sslcontext, ssl.SSLContext):
-            raise TypeError(
-                f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}"
-            )
         received = get_received(protocol, server_side)
         waiter = self.loop.create_future()
         upgraded = self.reactor.start_tls(

@@ -330,7 +330,7 @@ static const char *describe_state(const TransportObject *self)
 {
     if (!endpoint_is_open(self))
         /* The loop was closed, or is garbage, before the transport was. */
-        return self->finished || self->lost ? " closed" : " abandoned";
+        return self->finished || self->lost ? " closed" : " open";
     return is_closing(self) ? " closing" : "";
 }
 

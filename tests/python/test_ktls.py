@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""TLS in the kernel, where there is one that does it; otherwise that nothing is different."""
+"""TLS in the kernel, where there is one that does it; otherwise that nothing is different.
+
+AFN_TEST_KTLS=1 says that there must be one.
+"""
 import asyncio
 import hashlib
+import os
 import socket
 import ssl
 
@@ -29,6 +33,8 @@ def has_kernel_tls():
 
 
 KERNEL = has_kernel_tls()
+if os.environ.get("AFN_TEST_KTLS") == "1":
+    assert KERNEL, "AFN_TEST_KTLS=1, and the kernel has no TLS"
 needs_kernel = pytest.mark.skipif(not KERNEL, reason="the kernel has no TLS")
 
 

@@ -133,6 +133,8 @@ def test_what_start_tls_refuses(env):
             await env.loop.start_tls(transport, sender, None)
         with pytest.raises(TypeError, match="is not supported by start_tls"):
             await env.loop.start_tls(asyncio.Transport(), sender, client_context)
+        with pytest.raises(TypeError, match="SSLContext"):
+            await env.loop.start_tls(None, sender, None)
         transport.write(b"still works")
         assert await receiver.received(11) == b"still works"
 
