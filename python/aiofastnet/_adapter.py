@@ -30,6 +30,9 @@ _Stock = asyncio.SelectorEventLoop
 # Something that is a stream socket, as far as asyncio's check of arguments looks at it.
 _STREAM = types.SimpleNamespace(type=socket.SOCK_STREAM)
 
+# Ours, for which asyncio refuses a sendfile().
+_NO_FILES = (_core.DatagramTransport, _core.ReadPipeTransport, _core.WritePipeTransport)
+
 # What asyncio does on the adapter; each other public method of the adapter is the user's loop's.
 HOSTED = (
     "connect_accepted_socket",
@@ -350,6 +353,8 @@ class LoopAdapter(_Stock):
 
     async def sendfile(self, transport, file, offset=0, count=None, *, fallback=True):
         """Send a file over one of our transports; for others the loop that made them does it."""
+        if isinstance(transport, _NO_FILES):
+            return await super().sendfile(transport, file, offset, count, fallback=fallback)
         if not isinstance(transport, _core.Transport):
             send = self.original("sendfile")
             return await send(transport, file, offset, count, fallback=fallback)

@@ -101,6 +101,10 @@ PyObject *transport_get_sendfile_mode(TransportObject *self, void *closure)
     const TransportObject *active = transport_resolve(self);
 
     (void)closure;
+    if (self->role != TRANSPORT_SOCKET) {
+        PyErr_SetString(PyExc_AttributeError, "_sendfile_compatible");
+        return NULL;
+    }
     return Py_NewRef(active->tls == NULL || tls_is_sending_raw(active) ? imports->sendfile_native
                                                                        : imports->sendfile_fallback);
 }

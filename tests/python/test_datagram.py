@@ -1078,3 +1078,20 @@ def test_closing_the_loop_closes_the_socket(env):
         del sock
         gc.collect()
     assert server.events == ["made"]
+
+
+def test_files_are_not_for_datagrams(env, tmp_path):
+    """loop.sendfile() refuses a datagram transport, as stock does."""
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+
+    async def main():
+        transport, _ = await env.loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        with open(path, "rb") as file:
+            with pytest.raises(RuntimeError, match="not supported"):
+                await env.loop.sendfile(transport, file)
+        transport.close()
+        await turns()
+
+    env.run(main())

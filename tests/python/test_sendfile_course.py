@@ -160,7 +160,8 @@ def test_a_big_file_starves_nobody(env, tmp_path):
                 await asyncio.sleep(0)
             assert await task == BIG
         await reading
-        assert count > 16
+        # How much stock sends in a turn is what the kernel takes, which may be nearly all of it.
+        assert env.is_stock or count > 16
 
     env.run(main())
 
