@@ -306,15 +306,21 @@ void afn__sys_release_sigpipe(const struct afn__sigpipe_hold *hold, bool is_fail
 ssize_t afn__sys_write(int fd, const struct iovec *parts, size_t count)
 {
     struct afn__sigpipe_hold hold;
+    size_t length = 0;
     ssize_t written;
     int error;
 
+    if (count > IOV_MAX)
+        count = IOV_MAX;
+    for (size_t i = 0; i < count; i++)
+        length += parts[i].iov_len;
     afn__sys_hold_sigpipe(&hold);
     do
-        written = writev(fd, parts, count < IOV_MAX ? (int)count : IOV_MAX);
+        written = writev(fd, parts, (int)count);
     while (written < 0 && errno == EINTR);
     error = written < 0 ? errno : 0;
-    afn__sys_release_sigpipe(&hold, error == EPIPE);
+    /* The reader may have gone in the middle of it: then there are a signal and a short count. */
+    afn__sys_release_sigpipe(&hold, error == EPIPE || (written >= 0 && (size_t)written < length));
     if (error)
         return error == EWOULDBLOCK ? -EAGAIN : -error;
     return written;
