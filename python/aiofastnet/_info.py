@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What aiofastnet.info() says.  Imported when somebody asks."""
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import socket
@@ -53,14 +51,12 @@ def _find_libssl_of_python():
 
 
 def _find_uvloop():
-    """The version of uvloop, or None where there is none."""
-    if importlib.util.find_spec("uvloop") is None:
-        return None
+    """The version of uvloop, or None where there is none, or none for this Python."""
     try:
-        return importlib.metadata.version("uvloop")
-    except importlib.metadata.PackageNotFoundError:
         import uvloop
-        return uvloop.__version__
+    except ImportError:
+        return None
+    return uvloop.__version__
 
 
 def _ask_kernel():

@@ -68,7 +68,8 @@ async def play(env, generator):
     for _ in range(STEPS):
         for end in (left, right):
             if generator.random() < 0.5 and not end.protocol.is_lost and end.ended != "abort":
-                if end.ended is None or not env.is_stock:
+                # On one that is closing, writelines() of stock 3.12 and 3.13 fails.
+                if not env.is_stock or not end.protocol.transport.is_closing():
                     end.step(generator)
         for end, other in ((left, right), (right, left)):
             assert other.written.startswith(end.protocol.data), "bytes are not what was written"
