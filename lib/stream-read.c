@@ -29,23 +29,20 @@ static bool has_engine_input(const struct afn_stream *stream)
 static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t length,
                            bool *ret_drained)
 {
-    ssize_t count = -EIO;
+    ssize_t count;
 
-    *ret_drained = false;
-    while (!stream->is_lost) {
-        if (!has_engine_input(stream))
+    do {
+        if (!has_engine_input(stream)) {
             count = afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
-        if (count != -EIO)
-            return count;
+            if (count != -EIO)
+                return count;
+        }
         *ret_drained = false;
         count = stream->engine->read(stream->engine_user, buffer, length);
-        if (count == 0)
-            AFN__SHOW(stream->end, AFN__END_PROPER);
-        if (count != -EAGAIN)
-            return count;
-        count = -EIO;
-    }
-    return -EAGAIN;
+    } while (count == -EAGAIN && !stream->is_lost);
+    if (count == 0)
+        AFN__SHOW(stream->end, AFN__END_PROPER);
+    return count;
 }
 
 static ssize_t receive_some(struct afn_stream *stream, void *buffer, size_t length,

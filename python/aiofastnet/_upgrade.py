@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What asyncio's streams need when start_tls() gives their connection a new transport."""
+"""What start_tls() asks of a transport, and what streams need when it makes them a new one."""
 
 import asyncio
 
