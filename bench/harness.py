@@ -11,18 +11,29 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE = 60  # seconds for the answer to one order; only a hang takes longer
 
-Variant = collections.namedtuple("Variant", "name title kind")
-VARIANTS = (
+# build: the directory of another build, whose aiofastnet it is; None for the one that is measured
+Variant = collections.namedtuple("Variant", "name title kind build", defaults=[None])
+VARIANTS = [
     Variant("c", "bare C", None),
     Variant("asyncio", "asyncio", "asyncio"),
     Variant("uvloop", "uvloop", "uvloop"),
     Variant("ours-asyncio", "ours, asyncio", "aiofastnet-asyncio"),
     Variant("ours-uvloop", "ours, uvloop", "aiofastnet-uvloop"),
-)
+]
 
 
 class Failed(Exception):
     """A server or the load did not do what it was asked; says why in one line."""
+
+
+def environment_with(build):
+    """The environment in which Python finds the aiofastnet of a build, if that has one."""
+    environment = dict(os.environ)
+    stage = os.path.join(build, "python", "stage")
+    if os.path.isdir(stage):
+        paths = [os.path.abspath(stage), os.environ.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return environment
 
 
 class Setup:
@@ -31,12 +42,8 @@ class Setup:
     def __init__(self, build, python):
         self.programs = os.path.join(build, "bench")
         self.python = python
-        self.environment = dict(os.environ)
+        self.environment = environment_with(build)
         self.directory = tempfile.TemporaryDirectory(prefix="aiofastnet-bench-")
-        stage = os.path.join(build, "python", "stage")
-        if os.path.isdir(stage):
-            paths = [os.path.abspath(stage), os.environ.get("PYTHONPATH", "")]
-            self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self.server_cpu, self.load_cpu = choose_cpus()
         for program in ("bare-server", "load"):
             if not os.access(self.program(program), os.X_OK):
@@ -131,7 +138,8 @@ class Worker:
 class Server(Worker):
     def __init__(self, setup, variant, is_tls, wrapper=()):
         command = list(wrapper) + setup.server_command(variant, is_tls)
-        super().__init__(command, setup.server_cpu, setup.environment)
+        environment = environment_with(variant.build) if variant.build else setup.environment
+        super().__init__(command, setup.server_cpu, environment)
         self.variant = variant
         self.port = None
         self.asking = 0.0
