@@ -5,7 +5,7 @@
  *
  *     https-files PORT CERTIFICATE.pem KEY.pem DIRECTORY [IDLE-SECONDS]
  *
- * A connection holds no more than a request and what the marks of its write buffer allow, however
+ * A connection holds no more than a request and what the library reads ahead of its client, however
  * long the file and however slow the client.
  */
 #define _GNU_SOURCE 1 /* memmem() */
@@ -27,23 +27,24 @@
 #include <unistd.h>
 
 #define HEAD_SIZE 8192
-#define PIECE_SIZE 65536
-#define HIGH_WATER (256 * 1024) /* how far ahead of the client a file is read */
 #define IDLE_SECONDS 30
 
 struct files_client {
     struct client client; /* first */
     char head[HEAD_SIZE]; /* what came and is not answered yet */
     size_t head_length;
-    int file; /* open while there is something to send of it */
-    uint64_t offset, remaining;
-    bool is_waiting; /* for the writable callback */
-    bool is_last;    /* the connection ends with this answer */
+    int file;
+    uint64_t file_length; /* that the head promised */
+    bool is_sending;      /* the file */
+    bool is_waiting;      /* for the writable callback */
+    bool is_last;         /* the connection ends with this answer */
     uint64_t last_sent;
     unsigned int idle_seconds;
 };
 
 static int root; /* the directory */
+
+static void advance(struct files_client *client);
 
 /* ---- files ---- */
 
@@ -171,12 +172,36 @@ static int refuse(struct files_client *client, int status, bool is_head, const c
     return afn_stream_write(client->client.stream, text, (size_t)size);
 }
 
+/* The connection is lost, or what was promised cannot be kept; or the next request has its turn. */
+static void on_file_sent(struct afn_stream *stream, void *user, uint64_t sent, int error)
+{
+    struct files_client *client = user;
+
+    close(client->file);
+    client->is_sending = false;
+    if (error < 0 || sent < client->file_length)
+        afn_stream_abort(stream, error < 0 ? error : -EIO);
+    else
+        advance(client);
+}
+
+static int send_body(struct files_client *client, int fd, uint64_t offset, uint64_t length)
+{
+    int result =
+        afn_stream_sendfile(client->client.stream, fd, offset, length, 0, on_file_sent, client);
+
+    client->is_sending = result == 0;
+    client->file = fd;
+    client->file_length = length;
+    return result;
+}
+
 static int send_file(struct files_client *client, struct http_request *request)
 {
     char fields[128] = "Accept-Ranges: bytes\r\n";
     const char *type = type_of(request->path);
     uint64_t size, offset = 0, length;
-    int fd = open_file(request->path, &size), status = 200;
+    int fd = open_file(request->path, &size), status = 200, result;
 
     if (fd < 0)
         return refuse(client, status_of(fd), request->is_head, "");
@@ -195,30 +220,12 @@ static int send_file(struct files_client *client, struct http_request *request)
     case HTTP_RANGE_NONE:
         break;
     }
-    if (request->is_head || length == 0) {
+    result = write_head(client, status, type, length, fields);
+    if (result >= 0 && !request->is_head && length > 0)
+        result = send_body(client, fd, offset, length);
+    if (!client->is_sending)
         close(fd);
-    } else {
-        client->file = fd;
-        client->offset = offset;
-        client->remaining = length;
-    }
-    return write_head(client, status, type, length, fields);
-}
-
-/* The next piece of the file. */
-static int send_piece(struct files_client *client)
-{
-    static char piece[PIECE_SIZE];
-    size_t length = client->remaining < sizeof(piece) ? (size_t)client->remaining : sizeof(piece);
-    ssize_t count = pread(client->file, piece, length, (off_t)client->offset);
-
-    if (count <= 0) /* the length was promised, and the file is shorter now */
-        return count < 0 ? -errno : -EIO;
-    client->offset += (uint64_t)count;
-    client->remaining -= (uint64_t)count;
-    if (client->remaining == 0)
-        close(client->file);
-    return afn_stream_write(client->client.stream, piece, (size_t)count);
+    return result;
 }
 
 /* ---- requests ---- */
@@ -256,24 +263,31 @@ static int take_request(struct files_client *client, size_t length)
     return result;
 }
 
-/* Goes on with the answer and then with the next request, as far as that is possible now. */
+static bool is_busy(const struct files_client *client)
+{
+    return client->is_sending || client->is_waiting;
+}
+
+/* Answers what has been asked, one request after the other, as far as that is possible now. */
 static void advance(struct files_client *client)
 {
     struct afn_stream *stream = client->client.stream;
-    size_t length = 0;
+    size_t length;
     int result = 0;
 
-    afn_stream_cork(stream); /* small answers leave together */
-    while (result == 0 && (client->remaining > 0 || (length = find_request(client)) > 0))
-        result = client->remaining > 0 ? send_piece(client) : take_request(client, length);
+    if (is_busy(client))
+        return;
+    afn_stream_cork(stream); /* a head leaves together with its file */
+    while (result == 0 && !client->is_sending && (length = find_request(client)) > 0)
+        result = take_request(client, length);
     afn_stream_uncork(stream);
     /* Closing has a time limit; a slow client may take as long as it needs before. */
-    if (result == 0 && client->is_last)
+    if (result == 0 && client->is_last && !client->is_sending)
         result = afn_stream_set_write_limits(stream, 0, 0);
     client->is_waiting = result == 1;
     if (result < 0)
         afn_stream_abort(stream, result);
-    else if (result == 1)
+    else if (is_busy(client))
         afn_stream_pause_reading(stream);
     else if (client->is_last)
         afn_stream_close(stream);
@@ -282,12 +296,6 @@ static void advance(struct files_client *client)
 }
 
 /* ---- callbacks ---- */
-
-static void on_secured(struct afn_stream *stream, void *user)
-{
-    (void)user;
-    afn_stream_set_write_limits(stream, HIGH_WATER, AFN_STREAM_DEFAULT_LIMIT);
-}
 
 /* There is room: a full buffer is a request that is too long, and ends the connection. */
 static void on_get_buffer(struct afn_stream *stream, void *user, void **ret_buffer,
@@ -311,8 +319,11 @@ static void on_buffer_updated(struct afn_stream *stream, void *user, size_t leng
 
 static void on_writable(struct afn_stream *stream, void *user)
 {
+    struct files_client *client = user;
+
     (void)stream;
-    advance(user);
+    client->is_waiting = false;
+    advance(client);
 }
 
 static void on_closed(struct afn_stream *stream, void *user, int error)
@@ -320,8 +331,6 @@ static void on_closed(struct afn_stream *stream, void *user, int error)
     struct files_client *client = user;
 
     (void)stream;
-    if (client->remaining > 0)
-        close(client->file);
     server_forget(&client->client, error);
 }
 
@@ -331,8 +340,7 @@ static void finish(struct client *client)
     struct files_client *self = (struct files_client *)client;
 
     self->is_last = true;
-    if (!self->is_waiting)
-        advance(self);
+    advance(self);
 }
 
 /* ---- the program ---- */
@@ -349,7 +357,7 @@ static void drop_idle_clients(struct server *server, unsigned int limit)
             continue;
         if (stats.bytes_sent != self->last_sent)
             self->idle_seconds = 0;
-        else if (++self->idle_seconds > limit && self->is_waiting)
+        else if (++self->idle_seconds > limit && is_busy(self))
             afn_stream_abort(client->stream, -ETIMEDOUT);
         else if (self->idle_seconds > limit)
             afn_stream_close(client->stream);
@@ -404,7 +412,6 @@ int main(int argc, char **argv)
     static const struct afn_stream_handler handler = {.size = sizeof(handler),
                                                       .get_buffer = on_get_buffer,
                                                       .buffer_updated = on_buffer_updated,
-                                                      .secured = on_secured,
                                                       .writable = on_writable,
                                                       .closed = on_closed};
     struct server server = {

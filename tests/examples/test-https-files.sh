@@ -127,13 +127,28 @@ peak_memory() {
     sed -n 's/^VmHWM:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$server/status"
 }
 
-# A client that takes a byte of the long file, and the rest once there is a file go.
-fetch_slowly() {
-    fetch "$(url /big)" | {
+# A client that takes a byte, and the rest once there is a file go.
+fetch_slowly() { # PATH
+    {
+        fetch "$(url "$1")"
+        echo $? >slow.status
+    } | {
         dd bs=1 count=1 2>/dev/null >first
         wait_until test -e go
         cat first - | sha256sum >slow.sum
     }
+}
+
+begin_slowly() { # PATH
+    rm -f first go slow.sum slow.status
+    fetch_slowly "$1" &
+    slow=$!
+    wait_until has_size first 1
+}
+
+end_slowly() {
+    : >go
+    wait "$slow"
 }
 
 has_come_slowly() {
@@ -141,14 +156,10 @@ has_come_slowly() {
 }
 
 waits_for_the_slow() {
-    rm -f first go slow.sum
-    fetch_slowly &
-    slow=$!
-    wait_until has_size first 1
+    begin_slowly /big
     serves_on_one_connection
     result=$?
-    : >go
-    wait $slow
+    end_slowly
     after=$(peak_memory)
     echo "peak memory at the start $before kB, now $after kB"
     # Under an instrument, memory that was given back counts too.
@@ -156,16 +167,23 @@ waits_for_the_slow() {
         { test -n "$instrumented" || test $((after - before)) -lt 8000; }
 }
 
+# The client is told that this is not all, and others are served.
+cuts_off_what_shrinks() {
+    cp www/big www/shrinks
+    begin_slowly /shrinks
+    : >www/shrinks
+    end_slowly
+    cat slow.status server.err
+    test "$(cat slow.status)" != 0 && grep -q '^connection lost: Input/output error' server.err &&
+        test "$(wc -l <server.err)" = 1 && serves_on_one_connection && : >server.err
+}
+
 stops_after_the_last() {
-    rm -f first go slow.sum
-    fetch_slowly &
-    slow=$!
-    wait_until has_size first 1
+    begin_slowly /big
     kill -TERM "$server"
     wait_until refuses_connections
     result=$?
-    : >go
-    wait $slow
+    end_slowly
     has_ended && test $result = 0 && has_come_slowly
 }
 
@@ -210,6 +228,7 @@ check "nonsense is refused" refuses_nonsense
 check "no body after HEAD" heads_have_no_body
 check "requests before the answer to the first" serves_a_pipeline
 check "a slow client takes neither time of others nor memory" waits_for_the_slow
+check "a file that shrinks while it is sent ends the connection" cuts_off_what_shrinks
 check "SIGTERM ends it after the answer that is under way" stops_after_the_last
 check "starts again" start https-files www 1
 check "a client that asks for nothing is sent away" is_sent_away
