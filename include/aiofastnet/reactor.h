@@ -60,7 +60,9 @@ int afn_reactor_get_fd(const struct afn_reactor *reactor);
  * given to afn_reactor_set_busy_check() says that the host has other work.
  *
  * Callbacks: yes, all of them come from here.
- * Returns: the number of events that were served, or -EBUSY when called from inside a callback.
+ * Returns: the number of events that were served; -EBUSY when called from inside a callback; or the
+ *          negative errno of epoll_wait(2), which only fails when a descriptor of the reactor was
+ *          closed by others.  What goes wrong with a stream is told to that stream.
  * Since: 0.1.0
  */
 int afn_reactor_dispatch(struct afn_reactor *reactor);
