@@ -12,7 +12,8 @@
 
 static size_t get_size(const struct afn_datagram *datagram)
 {
-    return datagram->outbox.length + datagram->outbox.count * datagram->header_size;
+    return AFN__GLANCE(datagram->outbox.length) +
+           AFN__GLANCE(datagram->outbox.count) * AFN__GLANCE(datagram->header_size);
 }
 
 /* ---- the queue ---- */
@@ -196,7 +197,7 @@ int afn_datagram_set_header_size(struct afn_datagram *datagram, size_t size)
 {
     if (datagram->outbox.count)
         return -EBUSY;
-    datagram->header_size = size;
+    AFN__SHOW(datagram->header_size, size);
     return 0;
 }
 

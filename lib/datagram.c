@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "datagram.h"
 
+#include "glance.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +14,8 @@ void afn__datagram_lose(struct afn_datagram *datagram, int error)
 {
     if (datagram->is_lost)
         return;
-    datagram->is_lost = datagram->is_closing = true;
+    datagram->is_lost = true;
+    AFN__SHOW(datagram->is_closing, true);
     datagram->error = error;
     afn__reactor_stop_timer(datagram->source.reactor, &datagram->retry);
     afn__packets_clear(&datagram->outbox);
@@ -174,21 +177,21 @@ struct afn_datagram *afn_datagram_unref(struct afn_datagram *datagram)
 
 void afn_datagram_pause_reading(struct afn_datagram *datagram)
 {
-    datagram->is_reading = false;
+    AFN__SHOW(datagram->is_reading, false);
 }
 
 void afn_datagram_resume_reading(struct afn_datagram *datagram)
 {
     if (datagram->is_reading)
         return;
-    datagram->is_reading = true;
+    AFN__SHOW(datagram->is_reading, true);
     if (!datagram->is_lost)
         afn__source_schedule(&datagram->source);
 }
 
 bool afn_datagram_is_reading(const struct afn_datagram *datagram)
 {
-    return datagram->is_reading && !datagram->is_closing;
+    return AFN__GLANCE(datagram->is_reading) && !AFN__GLANCE(datagram->is_closing);
 }
 
 /* Outlives the references of the program until closed was told. */
@@ -205,7 +208,7 @@ void afn_datagram_close(struct afn_datagram *datagram)
     retain(datagram);
     if (datagram->is_closing)
         return;
-    datagram->is_closing = true;
+    AFN__SHOW(datagram->is_closing, true);
     afn__packets_clear(&datagram->inbox);
     afn__source_schedule(&datagram->source);
 }
@@ -218,7 +221,7 @@ void afn_datagram_abort(struct afn_datagram *datagram, int error)
 
 bool afn_datagram_is_closing(const struct afn_datagram *datagram)
 {
-    return datagram->is_closing;
+    return AFN__GLANCE(datagram->is_closing);
 }
 
 int afn_datagram_get_fd(const struct afn_datagram *datagram)

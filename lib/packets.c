@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "packets.h"
 
+#include "glance.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdint.h>
@@ -28,8 +30,8 @@ int afn__packets_append(struct afn__packets *packets, const void *data, size_t l
     else
         packets->first = packet;
     packets->last = packet;
-    packets->count++;
-    packets->length += length;
+    AFN__SHOW(packets->count, packets->count + 1);
+    AFN__SHOW(packets->length, packets->length + length);
     return 0;
 }
 
@@ -40,8 +42,8 @@ struct afn__packet *afn__packets_take(struct afn__packets *packets)
     packets->first = packet->next;
     if (!packets->first)
         packets->last = NULL;
-    packets->count--;
-    packets->length -= packet->length;
+    AFN__SHOW(packets->count, packets->count - 1);
+    AFN__SHOW(packets->length, packets->length - packet->length);
     return packet;
 }
 

@@ -20,7 +20,9 @@ extern "C" {
  * at once, without I/O and without a callback; after afn_datagram_close() or afn_datagram_abort()
  * the library keeps it alive until the closed callback has returned.
  *
- * Threads: the reactor's.
+ * Threads: the reactor's.  While one is sure to hold a reference, any other may ask
+ * afn_datagram_is_closing(), afn_datagram_is_reading(), afn_datagram_get_write_buffer_size() and
+ * afn_datagram_get_write_limits(); what it is told may be out of date.
  */
 struct afn_datagram;
 struct afn_reactor;
