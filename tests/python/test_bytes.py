@@ -4,6 +4,7 @@ import array
 import contextlib
 import hashlib
 import random
+import sys
 
 import pytest
 
@@ -85,6 +86,35 @@ def test_written_buffers_keep_the_bytes_of_the_moment_of_write(env, form, size):
         receiver.transport.resume_reading()
         await receiver.received(before + size + 3)
         assert_same(receiver.data[before:], expected + b"end")
+
+    env.run(main())
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
+def test_only_bytes_are_kept_without_a_copy(env):
+    """T10: bytes, and read-only views of them; all else is copied, if only in case it changes."""
+    class Bytes(bytes):
+        pass
+
+    async def main():
+        receiver = Recorder()
+        transport, before = await blocked(env, receiver)
+        data, other = noise(96 * 1024), Bytes(noise(96 * 1024))
+        changing = bytearray(data)
+        for written, owner, kept in ((data, data, True), (memoryview(data), data, True),
+                                     (memoryview(data)[7:], data, True), (other, other, False),
+                                     (memoryview(other), other, False),
+                                     (memoryview(changing).toreadonly(), changing, False)):
+            count = sys.getrefcount(owner)
+            transport.write(written)
+            assert (sys.getrefcount(owner) > count) is kept, written
+            before += len(written)
+        del written, owner
+        changing.clear()        # which fails while somebody has a view of it
+        receiver.transport.resume_reading()
+        await receiver.received(before)
+        await until(lambda: transport.get_write_buffer_size() == 0)
+        assert sys.getrefcount(data) == 2
 
     env.run(main())
 

@@ -15,8 +15,8 @@ from support.marks import tcp_only
 from support.protocols import Recorder, assert_same, echoing, live, turns, until
 
 METHODS = ("create_connection", "create_server", "create_unix_connection", "create_unix_server",
-           "connect_accepted_socket", "connect_read_pipe", "connect_write_pipe", "start_tls",
-           "sendfile")
+           "connect_accepted_socket", "connect_read_pipe", "connect_write_pipe",
+           "create_datagram_endpoint", "start_tls", "sendfile")
 
 
 def test_transports_are_asyncio_transports(env):
@@ -144,15 +144,18 @@ def test_the_loops_methods_behave_as_bound_methods(env):
     async def main():
         loop = env.loop
         stock = asyncio.SelectorEventLoop
-        for name in METHODS:
-            method = getattr(loop, name)
+        # And whatever else patch_loop() has put there.
+        put = [name for name, value in vars(loop).items() if inspect.ismethod(value)]
+        assert bool(put) is not env.is_stock
+        for name in {*METHODS, *put}:
+            method, expected = getattr(loop, name), getattr(stock, name)
             assert method == getattr(loop, name)
             assert method.__name__ == name
             assert method.__self__ is loop
-            assert inspect.iscoroutinefunction(method)
+            assert inspect.iscoroutinefunction(method) is inspect.iscoroutinefunction(expected)
             if not env.is_uvloop:
-                expected = inspect.signature(functools.partial(getattr(stock, name), loop))
-                assert inspect.signature(method) == expected
+                signature = inspect.signature(functools.partial(expected, loop))
+                assert inspect.signature(method) == signature
             unittest.mock.create_autospec(method)
         make_server = functools.partial(loop.create_server, host="127.0.0.1")
         server = await make_server(protocol_factory=echoing, port=0)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import inspect
 import os
 import resource
 import socket
@@ -74,6 +75,32 @@ def test_serve_forever_ends_when_cancelled(env):
         assert not server.is_serving()
         with pytest.raises(OSError):
             await env.connect(Recorder, address)
+
+    env.run(main())
+
+
+def test_serve_forever_ends_clients_where_the_running_python_does(env):
+    """T59: when it is cancelled; elsewhere they go on."""
+    ends_clients = "close_clients" in inspect.getsource(asyncio.Server.serve_forever)
+
+    async def main():
+        receiver, sender = echoing(), Recorder()
+        server = await env.start_server(lambda: receiver, start_serving=False)
+        serving = env.loop.create_task(server.serve_forever())
+        await until(server.is_serving)
+        await env.connect(lambda: sender, server)
+        await until(lambda: receiver.transport is not None)
+        serving.cancel()
+        await until(lambda: not server.is_serving())
+        if not ends_clients:
+            sender.transport.write(b"still here")
+            assert await sender.received(10) == b"still here"
+            sender.transport.close()
+        # Newer versions wait for the clients, older ones do not.
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await sender.lost()
+        await receiver.lost()
 
     env.run(main())
 

@@ -413,6 +413,38 @@ def test_a_client_resumes_a_session(env):
 
 
 @pytest.mark.implementations("ours", "ours_uvloop")
+def test_a_client_of_a_unix_socket_resumes_a_session(env, ours):
+    """T4: ssl_session of create_unix_connection and open_unix_connection."""
+    async def main():
+        path = env.new_path()
+        server = await env.loop.create_unix_server(echoing, path, ssl=env.server_context())
+        context = env.client_context()
+        session = None
+        for _ in range(2):
+            client = Recorder()
+            await env.loop.create_unix_connection(
+                lambda: client, path, ssl=context, server_hostname="localhost",
+                ssl_session=session)
+            client.transport.write(b"hello")
+            await client.received(5)
+            ssl_object = client.transport.get_extra_info("ssl_object")
+            assert ssl_object.session_reused is (session is not None)
+            session = ssl_object.session
+            client.transport.close()
+            await client.lost()
+        reader, writer = await ours.open_unix_connection(
+            env.loop, path, ssl=context, server_hostname="localhost", ssl_session=session)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        assert writer.get_extra_info("ssl_object").session_reused
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+
+    env.run(main())
+
+
+@pytest.mark.implementations("ours", "ours_uvloop")
 def test_streams_and_start_tls_resume_a_session(env, ours):
     """T4: open_connection(ssl_session=) and start_tls(ssl_session=)."""
     async def main():

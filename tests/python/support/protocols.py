@@ -112,6 +112,9 @@ class BufferedRecorder(Recorder, asyncio.BufferedProtocol):
         hook = self.hooks.get("get_buffer")
         return hook(self, sizehint) if hook is not None else self.buffer
 
+    def data_received(self, data):
+        raise AssertionError("data_received of a protocol with a buffer")
+
     def buffer_updated(self, count):
         assert 0 < count <= len(self.buffer), count
         self.data += self.buffer[:count]
