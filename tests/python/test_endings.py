@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""T16: close(), abort() and exceptions at every step: one connection_lost(), and nothing after it."""
+"""T16: close(), abort() and exceptions at every step: one connection_lost(), and nothing then."""
 import pytest
 
 from support.env import PLAIN, TLS

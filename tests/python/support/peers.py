@@ -7,6 +7,9 @@ import struct
 
 PATIENCE = 15       # seconds after which a blocking call of a peer fails instead of hanging
 
+# Python sets it in every context; a peer is to tell close_notify from an end without it.
+IGNORE_UNEXPECTED_EOF = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
+
 
 class RawPeer:
     """One end of a connection on a blocking socket, with TLS over memory BIOs if wanted.
@@ -25,6 +28,7 @@ class RawPeer:
 
     def start_tls(self, context, server_side=False, hostname=None):
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context.options &= ~IGNORE_UNEXPECTED_EOF
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=server_side,
                                     server_hostname=hostname)
 
