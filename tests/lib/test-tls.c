@@ -508,6 +508,39 @@ START_TEST(engine_ignores_a_stale_error)
 }
 END_TEST
 
+/* The linker puts this in the place of OpenSSL's. */
+int __real_SSL_get_error(const SSL *ssl, int returned);
+int __wrap_SSL_get_error(const SSL *ssl, int returned);
+
+static const SSL *misjudged;
+
+/* What some versions say of a BIO that wants to be asked again. */
+int __wrap_SSL_get_error(const SSL *ssl, int returned)
+{
+    int error = __real_SSL_get_error(ssl, returned);
+
+    return ssl == misjudged && error == SSL_ERROR_WANT_READ ? SSL_ERROR_SYSCALL : error;
+}
+
+/* T8: a failed system call of a BIO that has none is a wish for more. */
+START_TEST(engine_takes_a_retry_for_what_it_is)
+{
+    struct end client, server;
+
+    open_ends(_i, &client, &server);
+    misjudged = client.ssl;
+    require_equal(end_handshake(&client), -EAGAIN);
+    talk(&client, &server, 100);
+    require(client.is_secured && server.is_secured);
+    end_write(&server, "hello", 5);
+    talk(&client, &server, 3);
+    require_content(&client.received, "hello");
+    require_equal(client.last, -EAGAIN);
+    misjudged = NULL;
+    close_ends(&client, &server);
+}
+END_TEST
+
 /* T7 */
 START_TEST(engine_says_no_to_bio_controls_that_it_does_not_know)
 {
@@ -648,6 +681,7 @@ int main(void)
         {engine_survives_key_updates, 3},
         {engine_answers_a_key_update_that_asks_for_one_without_a_write, 1},
         {engine_survives_a_renegotiation, 1},
+        {engine_takes_a_retry_for_what_it_is, TLS_VERSIONS},
         {engine_fails_on_garbage, TLS_VERSIONS},
         {engine_makes_an_alert_when_it_does_not_trust_the_peer, PAIRINGS},
         {engine_reads_what_came_before_a_broken_record, PAIRINGS},

@@ -179,6 +179,32 @@ def test_streams_upgrade_with_stream_writer_start_tls(env):
     env.run(main())
 
 
+def test_reader_and_writer_refer_to_the_new_transport(env):
+    """T26: of a server whose connection is upgraded by loop.start_tls(), in every Python."""
+    async def main():
+        server_context, client_context = contexts(env)
+        served = env.loop.create_future()
+
+        async def handle(reader, writer):
+            old = writer.transport
+            protocol = old.get_protocol()
+            new = await env.loop.start_tls(old, protocol, server_context, server_side=True)
+            served.set_result((old, new, reader._transport, writer.transport))
+            new.abort()
+
+        server = await env.start_stream_server(handle, ssl=None)
+        peer = await env.raw_connect(server, None)
+        peer.start_tls(client_context, hostname="localhost")
+        await env.thread(peer.handshake)
+        old, new, of_reader, of_writer = await served
+        assert new is not old
+        if not env.is_stock:        # which leaves that to StreamWriter.start_tls()
+            assert of_reader is new and of_writer is new
+        await env.thread(peer.wire_end)
+
+    env.run(main())
+
+
 @needs_writer
 @improvement("stock leaves the ClientHello in the StreamReader", before=(3, 14), run=False)
 def test_a_client_hello_that_is_already_buffered_is_used(env):
