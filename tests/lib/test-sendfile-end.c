@@ -13,28 +13,19 @@
 
 START_TEST(close_sends_the_file_first)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 3000000, 9);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    link.peer.is_polite = true;
-    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    recorder_end(&link.recorder);
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    require_delivered(&delivery, content.length, 0);
-    require_equal(link.recorder.error, 0);
-    pump_until(&world, link.peer.has_eof);
-    require_same(&link.peer.received, &content);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    parcel_open(&parcel, (enum way)_i, 3000000, 9);
+    parcel.link.peer.is_polite = true;
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    recorder_end(&parcel.link.recorder);
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
+    require_delivered(&delivery, parcel.content.length, 0);
+    require_equal(parcel.link.recorder.error, 0);
+    pump_until(&parcel.world, parcel.link.peer.has_eof);
+    require_same(&parcel.link.peer.received, &parcel.content);
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -84,63 +75,46 @@ END_TEST
 
 START_TEST(peer_that_is_gone_ends_the_file_with_its_error)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery deliveries[2];
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 1500000, 11);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    start_and_fill(&link, deliveries, file);
-    peer_reset(&link.peer);
-    pump_until(&world, recorder_is_closed(&link.recorder));
+    parcel_open(&parcel, (enum way)_i, 1500000, 11);
+    start_and_fill(&parcel.link, deliveries, parcel.file);
+    peer_reset(&parcel.link.peer);
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
     for (size_t i = 0; i < 2; i++) {
         require_equal(deliveries[i].calls, 1);
         require(deliveries[i].error == -ECONNRESET || deliveries[i].error == -EPIPE);
-        require(deliveries[i].sent < content.length);
+        require(deliveries[i].sent < parcel.content.length);
     }
-    require_equal(link.recorder.error, deliveries[0].error);
-    require_equal(afn_stream_sendfile(link.stream, file, 0, 1, 0, delivery_done, &deliveries[0]),
+    require_equal(parcel.link.recorder.error, deliveries[0].error);
+    require_equal(afn_stream_sendfile(parcel.link.stream, parcel.file, 0, 1, 0, delivery_done,
+                                      &deliveries[0]),
                   -EPIPE);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    parcel_close(&parcel);
 }
 END_TEST
 
 START_TEST(broken_connection_raises_no_signal)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
     sigset_t set;
-    int file;
 
-    bytes_fill(&content, 100000, 12);
-    file = delivery_make_file(&content);
     signal(SIGPIPE, SIG_DFL);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    afn_stream_pause_reading(link.stream);
-    peer_close(&link.peer);
-    delivery = (struct delivery){.link = &link};
-    while (afn_stream_sendfile(link.stream, file, 0, AFN_SENDFILE_TO_END, 0, delivery_done,
-                               &delivery) == 0)
-        pump_idle(&world);
+    parcel_open(&parcel, (enum way)_i, 100000, 12);
+    afn_stream_pause_reading(parcel.link.stream);
+    peer_close(&parcel.link.peer);
+    delivery = (struct delivery){.link = &parcel.link};
+    while (afn_stream_sendfile(parcel.link.stream, parcel.file, 0, AFN_SENDFILE_TO_END, 0,
+                               delivery_done, &delivery) == 0)
+        pump_idle(&parcel.world);
     sigpending(&set);
     require_equal(sigismember(&set, SIGPIPE), 0);
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     require_equal(sigismember(&set, SIGPIPE), 0);
-    pump_until(&world, recorder_is_closed(&link.recorder));
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -219,62 +193,44 @@ END_TEST
 
 START_TEST(cancelled_file_stops_and_what_is_behind_follows)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery deliveries[2];
-    struct bytes content = {0};
     struct bytes expected = {0};
     int64_t sent;
-    int file;
 
-    bytes_fill(&content, 1500000, 15);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    start_and_fill(&link, deliveries, file);
-    sent = afn_stream_cancel_sendfile(link.stream, &deliveries[0]);
-    require(sent > 0 && sent < (int64_t)content.length);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), 0);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &deliveries[1]), -ENOENT);
-    require_equal(afn_stream_write_eof(link.stream), 0);
-    link.peer.is_deaf = false;
-    bytes_append(&expected, content.data, (size_t)sent);
+    parcel_open(&parcel, (enum way)_i, 1500000, 15);
+    start_and_fill(&parcel.link, deliveries, parcel.file);
+    sent = afn_stream_cancel_sendfile(parcel.link.stream, &deliveries[0]);
+    require(sent > 0 && sent < (int64_t)parcel.content.length);
+    require_equal(afn_stream_cancel_sendfile(parcel.link.stream, &deliveries[1]), 0);
+    require_equal(afn_stream_cancel_sendfile(parcel.link.stream, &deliveries[1]), -ENOENT);
+    require_equal(afn_stream_write_eof(parcel.link.stream), 0);
+    parcel.link.peer.is_deaf = false;
+    bytes_append(&expected, parcel.content.data, (size_t)sent);
     bytes_append(&expected, "between", 7);
-    pump_until(&world, link.peer.has_eof || link.peer.is_notified);
-    require_same(&link.peer.received, &expected);
+    pump_until(&parcel.world, parcel.link.peer.has_eof || parcel.link.peer.is_notified);
+    require_same(&parcel.link.peer.received, &expected);
     require_equal(deliveries[0].calls + deliveries[1].calls, 0);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
+    parcel_close(&parcel);
     bytes_free(&expected);
-    close(file);
 }
 END_TEST
 
 START_TEST(cancelling_what_is_sent_but_not_told_tells_how_much)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 1000, 16);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    require_equal(afn_stream_cancel_sendfile(link.stream, &delivery), content.length);
-    recorder_end(&link.recorder);
-    link.peer.is_polite = true;
-    pump_until(&world, recorder_is_closed(&link.recorder));
+    parcel_open(&parcel, (enum way)_i, 1000, 16);
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    require_equal(afn_stream_cancel_sendfile(parcel.link.stream, &delivery), parcel.content.length);
+    recorder_end(&parcel.link.recorder);
+    parcel.link.peer.is_polite = true;
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
     require_equal(delivery.calls, 0);
-    pump_until(&world, link.peer.has_eof);
-    require_same(&link.peer.received, &content);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    pump_until(&parcel.world, parcel.link.peer.has_eof);
+    require_same(&parcel.link.peer.received, &parcel.content);
+    parcel_close(&parcel);
 }
 END_TEST
 

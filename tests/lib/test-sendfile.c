@@ -18,102 +18,75 @@
 
 START_TEST(file_arrives_in_the_order_of_the_writes)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery deliveries[3];
-    struct bytes content = {0};
     struct bytes expected = {0};
-    int file;
 
-    bytes_fill(&content, 3000000, 1);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    require(afn_stream_write(link.stream, "head", 4) >= 0);
-    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
-    require(afn_stream_write(link.stream, "middle", 6) >= 0);
-    delivery_start(&deliveries[1], &link, file, 12345, 600000);
-    delivery_start(&deliveries[2], &link, file, 5, 1);
-    require(afn_stream_write(link.stream, "tail", 4) >= 0);
-    require_equal(afn_stream_write_eof(link.stream), 0);
+    parcel_open(&parcel, (enum way)_i, 3000000, 1);
+    require(afn_stream_write(parcel.link.stream, "head", 4) >= 0);
+    delivery_start(&deliveries[0], &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    require(afn_stream_write(parcel.link.stream, "middle", 6) >= 0);
+    delivery_start(&deliveries[1], &parcel.link, parcel.file, 12345, 600000);
+    delivery_start(&deliveries[2], &parcel.link, parcel.file, 5, 1);
+    require(afn_stream_write(parcel.link.stream, "tail", 4) >= 0);
+    require_equal(afn_stream_write_eof(parcel.link.stream), 0);
 
     bytes_append(&expected, "head", 4);
-    bytes_append(&expected, content.data, content.length);
+    bytes_append(&expected, parcel.content.data, parcel.content.length);
     bytes_append(&expected, "middle", 6);
-    bytes_append(&expected, content.data + 12345, 600000);
-    bytes_append(&expected, content.data + 5, 1);
+    bytes_append(&expected, parcel.content.data + 12345, 600000);
+    bytes_append(&expected, parcel.content.data + 5, 1);
     bytes_append(&expected, "tail", 4);
-    pump_until(&world, link.peer.has_eof || link.peer.is_notified);
-    require_same(&link.peer.received, &expected);
-    require_delivered(&deliveries[0], content.length, 0);
+    pump_until(&parcel.world, parcel.link.peer.has_eof || parcel.link.peer.is_notified);
+    require_same(&parcel.link.peer.received, &expected);
+    require_delivered(&deliveries[0], parcel.content.length, 0);
     require_delivered(&deliveries[1], 600000, 0);
     require_delivered(&deliveries[2], 1, 0);
-    require_equal(lseek(file, 0, SEEK_CUR), content.length);
-    require_equal(afn_stream_get_write_buffer_size(link.stream), 0);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
+    require_equal(lseek(parcel.file, 0, SEEK_CUR), parcel.content.length);
+    require_equal(afn_stream_get_write_buffer_size(parcel.link.stream), 0);
+    parcel_close(&parcel);
     bytes_free(&expected);
-    close(file);
 }
 END_TEST
 
 START_TEST(file_is_sent_by_the_kernel_where_it_can_be)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
     bool is_direct = _i == WAY_UNIX || _i == WAY_TCP;
-    int file;
 
-    bytes_fill(&content, 100000, 2);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    delivery_start(&delivery, &link, file, 0, content.length);
-    pump_until(&world, link.peer.received.length == content.length);
-    require_same(&link.peer.received, &content);
+    parcel_open(&parcel, (enum way)_i, 100000, 2);
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, parcel.content.length);
+    pump_until(&parcel.world, parcel.link.peer.received.length == parcel.content.length);
+    require_same(&parcel.link.peer.received, &parcel.content);
     require_equal(fault_sys_count(FAULT_PREAD) == 0, is_direct);
     require_equal(fault_sys_count(FAULT_SENDFILE) > 0, _i < WAY_TLS);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    parcel_close(&parcel);
 }
 END_TEST
 
 START_TEST(file_lasts_through_short_sends_and_busy_sockets)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 200000, 3);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    sockets_shrink(link.fd);
+    parcel_open(&parcel, (enum way)_i, 200000, 3);
+    sockets_shrink(parcel.link.fd);
     fault_sys_limit(FAULT_SENDFILE, 777);
     fault_sys_limit(FAULT_PREAD, 5555);
     fault_sys_limit(FAULT_SEND, 3333);
-    delivery_start(&delivery, &link, file, 0, content.length);
-    while (link.peer.received.length < content.length) {
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, parcel.content.length);
+    while (parcel.link.peer.received.length < parcel.content.length) {
         if (_i == WAY_UNIX || _i == WAY_TCP)
             fault_sys_fail(FAULT_SENDFILE, 3, 1, -EAGAIN);
         fault_sys_fail(FAULT_SEND, 3, 1, -EAGAIN);
-        pump_wait(&world);
+        pump_wait(&parcel.world);
     }
     fault_sys_fail(FAULT_SEND, 0, 0, -EAGAIN);
-    pump_idle(&world);
-    require_same(&link.peer.received, &content);
-    require_delivered(&delivery, content.length, 0);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    pump_idle(&parcel.world);
+    require_same(&parcel.link.peer.received, &parcel.content);
+    require_delivered(&delivery, parcel.content.length, 0);
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -147,120 +120,89 @@ END_TEST
 START_TEST(file_that_is_too_short_ends_where_it_ends)
 {
     const uint64_t offsets[] = {0, 60000, 99999, 100000, 200000, INT64_MAX};
-    struct world world;
-    struct link link;
-    struct bytes content = {0};
+    struct parcel parcel;
     struct bytes expected = {0};
-    int file;
 
-    bytes_fill(&content, 100000, 5);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
+    parcel_open(&parcel, (enum way)_i, 100000, 5);
     for (size_t i = 0; i < COUNT_OF(offsets); i++) {
-        uint64_t there = offsets[i] < content.length ? content.length - offsets[i] : 0;
+        uint64_t there =
+            offsets[i] < parcel.content.length ? parcel.content.length - offsets[i] : 0;
         struct delivery delivery;
 
-        delivery_start(&delivery, &link, file, offsets[i], content.length + 1);
-        require(afn_stream_write(link.stream, ".", 1) >= 0);
-        pump_until(&world, delivery.calls);
+        delivery_start(&delivery, &parcel.link, parcel.file, offsets[i], parcel.content.length + 1);
+        require(afn_stream_write(parcel.link.stream, ".", 1) >= 0);
+        pump_until(&parcel.world, delivery.calls);
         require_delivered(&delivery, there, 0);
-        bytes_append(&expected, content.data + content.length - there, there);
+        bytes_append(&expected, parcel.content.data + parcel.content.length - there, there);
         bytes_append(&expected, ".", 1);
     }
-    pump_until(&world, link.peer.received.length >= expected.length);
-    require_same(&link.peer.received, &expected);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
+    pump_until(&parcel.world, parcel.link.peer.received.length >= expected.length);
+    require_same(&parcel.link.peer.received, &expected);
+    parcel_close(&parcel);
     bytes_free(&expected);
-    close(file);
 }
 END_TEST
 
 START_TEST(file_of_no_bytes_is_done_in_a_dispatch)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery deliveries[2];
-    int file = delivery_make_file(NULL);
 
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    delivery_start(&deliveries[0], &link, file, 0, AFN_SENDFILE_TO_END);
-    delivery_start(&deliveries[1], &link, file, 0, 0);
-    require(pump_is_ready(&world));
-    pump_until(&world, deliveries[1].calls);
+    parcel_open(&parcel, (enum way)_i, 0, 0);
+    delivery_start(&deliveries[0], &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    delivery_start(&deliveries[1], &parcel.link, parcel.file, 0, 0);
+    require(pump_is_ready(&parcel.world));
+    pump_until(&parcel.world, deliveries[1].calls);
     require_delivered(&deliveries[0], 0, 0);
     require_delivered(&deliveries[1], 0, 0);
-    link_close(&link);
-    world_close(&world);
-    close(file);
+    parcel_close(&parcel);
 }
 END_TEST
 
 START_TEST(file_truncated_while_it_is_sent_ends_with_what_was_sent)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 1500000, 6);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    sockets_shrink(link.fd);
-    link.peer.is_deaf = true;
-    delivery_start(&delivery, &link, file, 0, content.length);
-    pump_idle(&world);
+    parcel_open(&parcel, (enum way)_i, 1500000, 6);
+    sockets_shrink(parcel.link.fd);
+    parcel.link.peer.is_deaf = true;
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, parcel.content.length);
+    pump_idle(&parcel.world);
     require_equal(delivery.calls, 0);
-    require_equal(ftruncate(file, 700000), 0);
-    link.peer.is_deaf = false;
-    pump_until(&world, delivery.calls);
-    pump_idle(&world);
+    require_equal(ftruncate(parcel.file, 700000), 0);
+    parcel.link.peer.is_deaf = false;
+    pump_until(&parcel.world, delivery.calls);
+    pump_idle(&parcel.world);
     /* What the kernel had in its hands may be more than is left, but is no more than was told. */
     require_equal(delivery.error, 0);
-    require(delivery.sent < content.length);
-    require_equal(link.peer.received.length, delivery.sent);
-    content.length = delivery.sent < 700000 ? delivery.sent : 700000;
-    link.peer.received.length = content.length;
-    require_same(&link.peer.received, &content);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    require(delivery.sent < parcel.content.length);
+    require_equal(parcel.link.peer.received.length, delivery.sent);
+    parcel.content.length = delivery.sent < 700000 ? delivery.sent : 700000;
+    parcel.link.peer.received.length = parcel.content.length;
+    require_same(&parcel.link.peer.received, &parcel.content);
+    parcel_close(&parcel);
 }
 END_TEST
 
 START_TEST(file_that_grows_is_sent_to_its_new_end)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
-    int file;
 
-    bytes_fill(&content, 1500000, 7);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    sockets_shrink(link.fd);
-    link.peer.is_deaf = true;
-    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    pump_idle(&world);
+    parcel_open(&parcel, (enum way)_i, 1500000, 7);
+    sockets_shrink(parcel.link.fd);
+    parcel.link.peer.is_deaf = true;
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    pump_idle(&parcel.world);
     require_equal(delivery.calls, 0);
-    require_equal(pwrite(file, "more", 4, (off_t)content.length), 4);
-    bytes_append(&content, "more", 4);
-    link.peer.is_deaf = false;
-    pump_until(&world, link.peer.received.length >= content.length);
-    require_same(&link.peer.received, &content);
-    require_delivered(&delivery, content.length, 0);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    require_equal(pwrite(parcel.file, "more", 4, (off_t)parcel.content.length), 4);
+    bytes_append(&parcel.content, "more", 4);
+    parcel.link.peer.is_deaf = false;
+    pump_until(&parcel.world, parcel.link.peer.received.length >= parcel.content.length);
+    require_same(&parcel.link.peer.received, &parcel.content);
+    require_delivered(&delivery, parcel.content.length, 0);
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -271,10 +213,8 @@ static void abort_short_one(struct delivery *delivery)
 
 START_TEST(file_that_cannot_be_read_ends_with_the_reason)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    struct bytes content = {0};
     bool aborts = _i >= WAYS;
     enum way way = (enum way)(_i % WAYS);
     bool is_tls = way >= WAY_TLS;
@@ -282,34 +222,27 @@ START_TEST(file_that_cannot_be_read_ends_with_the_reason)
                         : is_tls         ? "secured"
                         : aborts         ? "closed(-71)"
                                          : "";
-    int file;
 
-    bytes_fill(&content, 100000, 8);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, way);
+    parcel_open(&parcel, way, 100000, 8);
     fault_sys_limit(FAULT_SENDFILE, 20000);
     fault_sys_limit(FAULT_PREAD, 10000);
     if (way == WAY_UNIX || way == WAY_TCP)
         fault_sys_fail(FAULT_SENDFILE, 1, 1, -EIO);
     fault_sys_fail(FAULT_PREAD, way == WAY_UNIX || way == WAY_TCP ? 0 : 2, 1, -EIO);
-    delivery_start(&delivery, &link, file, 0, content.length);
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, parcel.content.length);
     delivery.hook = aborts ? abort_short_one : NULL;
-    require(afn_stream_write(link.stream, "behind", 6) >= 0);
-    pump_until(&world, delivery.calls);
-    pump_idle(&world);
+    require(afn_stream_write(parcel.link.stream, "behind", 6) >= 0);
+    pump_until(&parcel.world, delivery.calls);
+    pump_idle(&parcel.world);
     require_delivered(&delivery, 20000, -EIO);
-    content.length = 20000;
+    parcel.content.length = 20000;
     if (!aborts)
-        bytes_append(&content, "behind", 6);
-    pump_until(&world, link.peer.received.length >= content.length);
-    pump_idle(&world);
-    require_same(&link.peer.received, &content);
-    require_story(&link.recorder, story);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+        bytes_append(&parcel.content, "behind", 6);
+    pump_until(&parcel.world, parcel.link.peer.received.length >= parcel.content.length);
+    pump_idle(&parcel.world);
+    require_same(&parcel.link.peer.received, &parcel.content);
+    require_story(&parcel.link.recorder, story);
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -367,26 +300,21 @@ END_TEST
 
 START_TEST(file_counts_only_as_what_was_read)
 {
-    struct world world;
-    struct link link;
+    struct parcel parcel;
     struct delivery delivery;
-    int file = delivery_make_file(NULL);
     size_t bound = _i == WAY_UNIX || _i == WAY_TCP ? 0 : 300000;
 
-    require_equal(ftruncate(file, (off_t)1 << 30), 0);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    link.peer.is_deaf = true;
-    require_equal(afn_stream_set_write_limits(link.stream, 0, 0), 0);
-    delivery_start(&delivery, &link, file, 0, AFN_SENDFILE_TO_END);
-    pump_idle(&world);
-    require(afn_stream_get_write_buffer_size(link.stream) <= bound);
-    require_equal(link.recorder.counts[EVENT_WRITABLE], 0);
-    require_equal(afn_stream_write(link.stream, "x", 1), 1);
-    require(afn_stream_get_write_buffer_size(link.stream) <= bound + 1);
-    link_close(&link);
-    world_close(&world);
-    close(file);
+    parcel_open(&parcel, (enum way)_i, 0, 0);
+    require_equal(ftruncate(parcel.file, (off_t)1 << 30), 0);
+    parcel.link.peer.is_deaf = true;
+    require_equal(afn_stream_set_write_limits(parcel.link.stream, 0, 0), 0);
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, AFN_SENDFILE_TO_END);
+    pump_idle(&parcel.world);
+    require(afn_stream_get_write_buffer_size(parcel.link.stream) <= bound);
+    require_equal(parcel.link.recorder.counts[EVENT_WRITABLE], 0);
+    require_equal(afn_stream_write(parcel.link.stream, "x", 1), 1);
+    require(afn_stream_get_write_buffer_size(parcel.link.stream) <= bound + 1);
+    parcel_close(&parcel);
 }
 END_TEST
 
@@ -495,46 +423,40 @@ END_TEST
 
 START_TEST(sendfile_that_is_refused_is_never_done)
 {
-    struct world world;
-    struct link link;
-    struct delivery delivery = {.link = &link};
+    struct parcel parcel;
+    struct delivery delivery = {.link = &parcel.link};
     struct afn_stream *stream;
-    struct bytes content = {0};
     SSL *ssl = certificate_make_ssl(certificate_get_version(0), 1);
-    int file;
 
-    bytes_fill(&content, 1000, 18);
-    file = delivery_make_file(&content);
-    world_open(&world);
-    delivery_open_link(&link, &world, (enum way)_i);
-    stream = link.stream;
+    parcel_open(&parcel, (enum way)_i, 1000, 18);
+    stream = parcel.link.stream;
     require_equal(afn_stream_sendfile(stream, -1, 0, 1, 0, delivery_done, &delivery), -EINVAL);
-    require_equal(afn_stream_sendfile(stream, file, UINT64_MAX, 1, 0, delivery_done, &delivery),
+    require_equal(afn_stream_sendfile(stream, parcel.file, UINT64_MAX, 1, 0, delivery_done,
+                                      &delivery),
                   -EINVAL);
-    require_equal(afn_stream_sendfile(stream, file, 0, 1, 2, delivery_done, &delivery), -EINVAL);
-    require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, NULL, &delivery), -EINVAL);
+    require_equal(afn_stream_sendfile(stream, parcel.file, 0, 1, 2, delivery_done, &delivery),
+                  -EINVAL);
+    require_equal(afn_stream_sendfile(stream, parcel.file, 0, 1, 0, NULL, &delivery), -EINVAL);
     for (unsigned int k = 1; k <= 2; k++) {
         fault_alloc_arm(k, false);
-        require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, delivery_done, &delivery),
+        require_equal(afn_stream_sendfile(stream, parcel.file, 0, 1, 0, delivery_done, &delivery),
                       -ENOMEM);
         require(fault_alloc_disarm());
     }
     require_equal(afn_stream_cancel_sendfile(stream, &delivery), -ENOENT);
     afn_stream_cork(stream);
-    delivery_start(&delivery, &link, file, 0, 1);
+    delivery_start(&delivery, &parcel.link, parcel.file, 0, 1);
     require_equal(afn_stream_start_tls(stream, ssl, NULL), -EBUSY);
     require_equal(afn_stream_cancel_sendfile(stream, &delivery), 0);
     afn_stream_uncork(stream);
     require_equal(afn_stream_write_eof(stream), 0);
-    require_equal(afn_stream_sendfile(stream, file, 0, 1, 0, delivery_done, &delivery), -EPIPE);
-    pump_idle(&world);
+    require_equal(afn_stream_sendfile(stream, parcel.file, 0, 1, 0, delivery_done, &delivery),
+                  -EPIPE);
+    pump_idle(&parcel.world);
     require_equal(delivery.calls, 0);
-    require_equal(link.peer.received.length, 0);
+    require_equal(parcel.link.peer.received.length, 0);
     SSL_free(ssl);
-    link_close(&link);
-    world_close(&world);
-    bytes_free(&content);
-    close(file);
+    parcel_close(&parcel);
 }
 END_TEST
 

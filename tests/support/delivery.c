@@ -58,3 +58,20 @@ void delivery_start(struct delivery *delivery, struct link *link, int file, uint
         afn_stream_sendfile(link->stream, file, offset, count, 0, delivery_done, delivery), 0);
     require_equal(delivery->calls, 0);
 }
+
+void parcel_open(struct parcel *parcel, enum way way, size_t length, unsigned int seed)
+{
+    *parcel = (struct parcel){0};
+    bytes_fill(&parcel->content, length, seed);
+    parcel->file = delivery_make_file(&parcel->content);
+    world_open(&parcel->world);
+    delivery_open_link(&parcel->link, &parcel->world, way);
+}
+
+void parcel_close(struct parcel *parcel)
+{
+    link_close(&parcel->link);
+    world_close(&parcel->world);
+    bytes_free(&parcel->content);
+    close(parcel->file);
+}

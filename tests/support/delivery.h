@@ -43,4 +43,15 @@ void delivery_open_link(struct link *link, struct world *world, enum way way);
 /* A descriptor of a file without a name; content may be NULL. */
 int delivery_make_file(const struct bytes *content);
 
+/* A file of so many bytes, which seed makes up, and a world with a connection to send it on. */
+struct parcel {
+    struct world world;
+    struct link link;
+    struct bytes content;
+    int file;
+};
+
+void parcel_open(struct parcel *parcel, enum way way, size_t length, unsigned int seed);
+void parcel_close(struct parcel *parcel);
+
 #endif
