@@ -226,8 +226,9 @@ START_TEST(tls_writes_from_the_secured_callback)
     link_open(&link, &world, PAIR_TCP, NULL);
     link.recorder.hook = write_secured;
     link_start_tls(&link, variant_get_version(_i), variant_is_server(_i), NULL);
-    pump_until(&world, link.peer.received.length == 7);
-    require_content(&link.peer.received, "welcome");
+    require_equal(afn_stream_write(link.stream, "early ", 6), 0);
+    pump_until(&world, link.peer.received.length == 13);
+    require_content(&link.peer.received, "early welcome");
     link_close_world(&link);
 }
 END_TEST

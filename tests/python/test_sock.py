@@ -42,25 +42,37 @@ def calls(env):
     return Calls(env)
 
 
-def stream_pair():
-    pair = socket.socketpair()
-    for sock in pair:
+def own(env, *socks):
+    """Make the sockets non-blocking; they are closed at the end of the test."""
+    for sock in socks:
         sock.setblocking(False)
+    env._peers += socks
+
+
+def stream_pair(env):
+    pair = socket.socketpair()
+    own(env, *pair)
     return pair
 
 
-def datagram_socket():
+def datagram_socket(env):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
-    sock.setblocking(False)
+    own(env, sock)
     return sock
 
 
-def listen():
+def client_socket(env):
+    sock = socket.socket()
+    own(env, sock)
+    return sock
+
+
+def listen(env):
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     sock.listen()
-    sock.setblocking(False)
+    own(env, sock)
     return sock
 
 
@@ -103,7 +115,7 @@ async def cancel(task):
 def test_receiving_at_once_and_later(env, calls):
     """sock_recv() and sock_recv_into(), with and without waiting, and at the end."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         right.send(b"now")
         assert await calls.sock_recv(left, 100) == b"now"
         task = await start(env, calls.sock_recv(left, 2))
@@ -118,7 +130,6 @@ def test_receiving_at_once_and_later(env, calls):
         right.close()
         assert await calls.sock_recv(left, 100) == b"e middle"
         assert await calls.sock_recv(left, 100) == b""
-        left.close()
 
     env.run(main())
 
@@ -128,12 +139,10 @@ def test_receiving_at_once_and_later(env, calls):
 def test_sending_all(env, calls, data):
     """sock_sendall() of more than the socket takes; the result is None."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         task = env.loop.create_task(calls.sock_sendall(left, data))
         assert_same(await read_all(calls, right, len(data)), bytes(data))
         assert await task is None
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -142,13 +151,11 @@ def test_sending_all(env, calls, data):
 def test_sending_all_of_wide_items(env, calls):
     """A view of items that are longer than a byte."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         data = memoryview(LONG[:2000000]).cast("I")
         task = env.loop.create_task(calls.sock_sendall(left, data))
         assert_same(await read_all(calls, right, data.nbytes), bytes(data))
         await task
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -156,7 +163,7 @@ def test_sending_all_of_wide_items(env, calls):
 def test_connecting_and_accepting(env, calls):
     """sock_connect() to a number and to a name, sock_accept() at once and later."""
     async def main():
-        listener = listen()
+        listener = listen(env)
         port = listener.getsockname()[1]
         for host in ("127.0.0.1", "localhost"):
             client = socket.socket(socket.AF_INET)
@@ -216,11 +223,10 @@ def test_connecting_to_a_unix_socket_without_room(env, calls):
 def test_connecting_where_nobody_listens(env, calls):
     """The error of the socket, with the address."""
     async def main():
-        listener = listen()
+        listener = listen(env)
         address = listener.getsockname()
         listener.close()
-        client = socket.socket()
-        client.setblocking(False)
+        client = client_socket(env)
         with pytest.raises(ConnectionRefusedError) as caught:
             await calls.sock_connect(client, address)
         assert caught.value.errno == errno.ECONNREFUSED
@@ -234,7 +240,7 @@ def test_connecting_where_nobody_listens(env, calls):
 def test_datagrams(env, calls):
     """T39: sock_sendto(), sock_recvfrom() and sock_recvfrom_into(), empty ones too."""
     async def main():
-        left, right = datagram_socket(), datagram_socket()
+        left, right = datagram_socket(env), datagram_socket(env)
         there, here = right.getsockname(), left.getsockname()
         assert await calls.sock_sendto(left, b"hello", there) == 5
         assert await calls.sock_recvfrom(right, 100) == (b"hello", here)
@@ -247,8 +253,6 @@ def test_datagrams(env, calls):
         task = await start(env, calls.sock_recvfrom_into(right, buffer))
         await calls.sock_sendto(left, memoryview(b"into"), there)
         assert await task == (4, here) and buffer == b"into" + bytes(4)
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -257,7 +261,7 @@ def test_datagrams(env, calls):
 def test_datagram_into_part_of_a_buffer(env, calls):
     """T53: sock_recvfrom_into() takes the number of bytes, also when it has to wait."""
     async def main():
-        left, right = datagram_socket(), datagram_socket()
+        left, right = datagram_socket(env), datagram_socket(env)
         for waits in (False, True):
             buffer = bytearray(b"........")
             if not waits:
@@ -268,8 +272,6 @@ def test_datagram_into_part_of_a_buffer(env, calls):
                 left.sendto(b"abcdef", right.getsockname())
                 count, _ = await task
             assert count == 3 and buffer == b"abc....."
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -282,8 +284,7 @@ def test_datagrams_on_a_full_socket(env, calls):
         right = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         right.bind(path)
         left = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        for sock in (left, right):
-            sock.setblocking(False)
+        own(env, left, right)
         sent = 0
         with pytest.raises(BlockingIOError):
             while True:
@@ -294,8 +295,6 @@ def test_datagrams_on_a_full_socket(env, calls):
             assert (await calls.sock_recvfrom(right, 100))[0] == b"%d" % number
         assert await task == 4
         assert (await calls.sock_recvfrom(right, 100))[0] == b"last"
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -358,14 +357,13 @@ def test_a_closed_socket_is_an_error(env, calls):
 def test_the_socket_of_a_transport_is_refused(env, calls):
     """T56: RuntimeError, as the transport has its own ideas about it."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         transport, _ = await env.loop.create_connection(asyncio.Protocol, sock=left)
         with pytest.raises(RuntimeError) as caught:
             await calls.sock_recv(left, 1)
         assert "is used by transport" in str(caught.value)
         transport.abort()
         await until(lambda: left.fileno() < 0)
-        right.close()
 
     env.run(main())
 
@@ -376,13 +374,11 @@ def test_the_socket_of_a_transport_is_refused(env, calls):
 def test_cancelled_receiving_loses_nothing(env, calls):
     """T31: what comes afterwards is still there."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         task = await start(env, calls.sock_recv(left, 100))
         await cancel(task)
         right.send(b"for the next")
         assert await calls.sock_recv(left, 100) == b"for the next"
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -391,7 +387,7 @@ def test_cancelled_receiving_loses_nothing(env, calls):
 def test_cancelled_when_the_data_is_there(env, calls):
     """T31: cancelled in the same turn in which the socket becomes readable."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         for number in range(20):
             task = await start(env, calls.sock_recv(left, 100))
             right.send(b"precious")
@@ -403,8 +399,6 @@ def test_cancelled_when_the_data_is_there(env, calls):
             except asyncio.CancelledError:
                 data = await asyncio.wait_for(calls.sock_recv(left, 100), 1)
             assert data == b"precious"
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -414,15 +408,13 @@ def test_cancelled_when_the_data_is_there(env, calls):
 def test_one_of_two_that_receive_is_cancelled(env, calls, victim):
     """T53: the other one goes on waiting, and gets what comes."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         tasks = [await start(env, calls.sock_recv(left, 100)) for _ in range(2)]
         await cancel(tasks.pop(victim))
         await turns()
         assert not tasks[0].done()
         right.send(b"for the other")
         assert await tasks[0] == b"for the other"
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -431,14 +423,12 @@ def test_one_of_two_that_receive_is_cancelled(env, calls, victim):
 def test_those_who_wait_are_served_in_their_order(env, calls):
     """Five readers and a sixth that came when there was something, each with its own part."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         tasks = [await start(env, calls.sock_recv(left, 3)) for _ in range(5)]
         right.send(b"001002003004005")
         sixth = env.loop.create_task(calls.sock_recv(left, 3))
         right.send(b"006")
         assert await asyncio.gather(*tasks, sixth) == [b"%03d" % n for n in range(1, 7)]
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -447,14 +437,12 @@ def test_those_who_wait_are_served_in_their_order(env, calls):
 def test_two_that_send_do_not_mix(env, calls):
     """Two sock_sendall() at once: one after the other."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         tasks = [env.loop.create_task(calls.sock_sendall(left, letter * 2000000))
                  for letter in (b"a", b"b", b"c")]
         data = await read_all(calls, right, 6000000)
         assert_same(data, b"a" * 2000000 + b"b" * 2000000 + b"c" * 2000000)
         await asyncio.gather(*tasks)
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -462,7 +450,7 @@ def test_two_that_send_do_not_mix(env, calls):
 def test_reading_and_writing_of_one_socket(env, calls):
     """Both directions wait at once, and one is cancelled."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         count = fill(left)
         sending = await start(env, calls.sock_sendall(left, b"end"))
         receiving = await start(env, calls.sock_recv(left, 100))
@@ -471,46 +459,43 @@ def test_reading_and_writing_of_one_socket(env, calls):
         received = await read_all(calls, right, count + 3)
         assert received[-4:] == b"fend"
         await sending
-        left.close()
-        right.close()
 
     env.run(main())
 
 
-def give_number(sock, number):
+def give_number(env, sock, number):
     """The same socket with another number, which nobody has."""
     if sock.fileno() == number:
         return sock
     os.dup2(sock.fileno(), number)
     sock.close()
-    return socket.socket(fileno=number)
+    other = socket.socket(fileno=number)
+    own(env, other)
+    return other
 
 
-def full_listener():
-    """A listener whose backlog is full, and what fills it: to connect to it takes long."""
+def full_listener(env):
+    """A listener whose backlog is full: to connect to it takes long."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
-    fillers = []
+    own(env, listener)
     for _ in range(3):
-        fillers.append(socket.socket())
-        fillers[-1].setblocking(False)
-        fillers[-1].connect_ex(listener.getsockname())
-    return listener, fillers
+        client_socket(env).connect_ex(listener.getsockname())
+    return listener
 
 
 def test_cancelled_connect_whose_number_is_used_again(env, calls):
     """T31: no stray callback reaches the socket that has the number next."""
     async def main():
-        listener, fillers = full_listener()
-        client = socket.socket()
-        client.setblocking(False)
+        listener = full_listener(env)
+        client = client_socket(env)
         number = client.fileno()
         task = await start(env, calls.sock_connect(client, listener.getsockname()))
         await cancel(task)
         client.close()
-        left, right = stream_pair()
-        left = give_number(left, number)
+        left, right = stream_pair(env)
+        left = give_number(env, left, number)
         count = fill(left)
         sending = await start(env, calls.sock_sendall(left, b"x"))
         receiving = await start(env, calls.sock_recv(left, 1))
@@ -518,8 +503,6 @@ def test_cancelled_connect_whose_number_is_used_again(env, calls):
         await sending
         right.send(b"y")
         assert await receiving == b"y"
-        for sock in (left, right, listener, *fillers):
-            sock.close()
 
     env.run(main())
 
@@ -529,16 +512,15 @@ def test_cancelled_connect_whose_number_is_used_again(env, calls):
 def test_socket_closed_during_connect(env, calls, waits_longer):
     """T53: the process lives, the number can be used again, and so can the functions."""
     async def main():
-        listener, fillers = full_listener()
-        client = socket.socket()
-        client.setblocking(False)
+        listener = full_listener(env)
+        client = client_socket(env)
         task = env.loop.create_task(calls.sock_connect(client, listener.getsockname()))
         while not env.loop._aiofastnet.watches:     # in the very turn in which it begins to wait
             await asyncio.sleep(0)
         client.close()
         if waits_longer:
             await asyncio.sleep(0.05)
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         right.send(b"x")
         assert await calls.sock_recv(left, 1) == b"x"
         receiving = await start(env, calls.sock_recv(left, 1))
@@ -549,8 +531,6 @@ def test_socket_closed_during_connect(env, calls, waits_longer):
         assert not receiving.done()
         right.send(b"y")
         assert await receiving == b"y"
-        for sock in (left, right, listener, *fillers):
-            sock.close()
 
     env.run(main())
 
@@ -562,20 +542,18 @@ def test_closed_socket_whose_number_comes_back(env, calls):
         pytest.skip("uvloop keeps a socket open while it is watched")
 
     async def main():
-        old, peer = stream_pair()
+        old, _ = stream_pair(env)
         number = old.fileno()
         waiting = await start(env, calls.sock_recv(old, 1))
         old.close()
-        left, right = stream_pair()
-        new = give_number(left, number)
+        left, right = stream_pair(env)
+        new = give_number(env, left, number)
         receiving = env.loop.create_task(calls.sock_recv(new, 1))
         with pytest.raises(OSError) as caught:
             await waiting
         assert caught.value.errno == errno.EBADF
         right.send(b"n")
         assert await receiving == b"n"
-        for sock in (peer, right, new):
-            sock.close()
 
     env.run(main())
 
@@ -584,9 +562,9 @@ def test_closed_socket_whose_number_comes_back(env, calls):
 def test_two_that_connect_one_socket(env, calls):
     """T53: the first is cancelled; both hear of a failure; both hear of success."""
     async def main():
-        listener = listen()
+        listener = listen(env)
         good = listener.getsockname()
-        gone = listen()
+        gone = listen(env)
         bad = gone.getsockname()
         gone.close()
         for address in (good, bad):
@@ -611,7 +589,7 @@ def test_two_that_connect_one_socket(env, calls):
 def test_nothing_is_left_of_those_who_waited(env, calls):
     """No watcher, no descriptor, no reference to socket and buffer."""
     async def main():
-        left, right = stream_pair()
+        left, right = stream_pair(env)
         for _ in range(3):
             task = await start(env, calls.sock_recv(left, 1))
             right.send(b"x")
@@ -619,8 +597,6 @@ def test_nothing_is_left_of_those_who_waited(env, calls):
             await cancel(await start(env, calls.sock_recv(left, 1)))
         assert env.loop._aiofastnet.watches == {}
         assert not env.loop.remove_reader(left)
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -639,14 +615,12 @@ def test_patched_loops_have_what_was_missing(env):
             if name in own:
                 assert inspect.ismethod(own[name])
                 assert list(inspect.signature(own[name]).parameters)[0] == "sock"
-        left, right = datagram_socket(), datagram_socket()
+        left, right = datagram_socket(env), datagram_socket(env)
         assert await env.loop.sock_sendto(left, b"hi", right.getsockname()) == 2
         assert await env.loop.sock_recvfrom(right, 10) == (b"hi", left.getsockname())
         task = await start(env, env.loop.sock_recvfrom_into(right, bytearray(5), nbytes=1))
         left.sendto(b"xyz", right.getsockname())
         assert await task == (1, left.getsockname())
-        left.close()
-        right.close()
 
     env.run(main())
 
@@ -659,7 +633,9 @@ def test_functions_on_a_loop_that_is_not_patched(ours, name):
     loop = uvloop.new_event_loop() if name == "uvloop" else asyncio.SelectorEventLoop()
 
     async def main():
-        left, right = stream_pair()
+        left, right = socket.socketpair()
+        left.setblocking(False)
+        right.setblocking(False)
 
         async def echo():
             for _ in range(100):
