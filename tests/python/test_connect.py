@@ -291,8 +291,10 @@ def test_failed_connects_leave_no_reference_cycle(env):
 
 
 @inet_only
-@pytest.mark.skipif(sys.version_info < (3, 12, 8) or (3, 13) <= sys.version_info < (3, 13, 1),
-                    reason="the connection logic is asyncio's, which was mended in 3.12.8")
+@pytest.mark.skipif(sys.version_info < (3, 12),
+                    reason="eager tasks are new in Python 3.12")
+@improvement("stock's connects fail in eager tasks", before=(3, 12, 8))
+@improvement("stock's connects fail in eager tasks", since=(3, 13), before=(3, 13, 1))
 def test_happy_eyeballs_with_an_eager_task_factory(env):
     """T31: connects that fail at once inside of eager tasks."""
     async def main():
