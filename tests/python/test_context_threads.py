@@ -59,6 +59,8 @@ def test_callbacks_of_a_server_see_the_values_of_its_maker(env):
             factory_saw.append(variable.get())
             return receiver
 
+        # What serves them all keeps the context of whoever was the first.
+        await env.start_server(Recorder)
         variable.set("serving")
         server = await env.start_server(factory)
         variable.set("later")
