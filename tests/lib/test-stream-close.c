@@ -31,7 +31,9 @@ START_TEST(stream_that_is_dropped_is_gone_without_io_and_callbacks)
     recorder_unref(&link.recorder);
     link.stream = NULL;
     require(!sockets_is_open(link.fd));
-    require_equal(fault_sys_count(FAULT_SEND) + fault_sys_count(FAULT_RECV), 0);
+    require_equal(fault_sys_count(FAULT_SEND) + fault_sys_count(FAULT_RECV) +
+                      fault_sys_count(FAULT_SHUTDOWN),
+                  0);
     pump_idle(&world);
     require_equal(link.peer.received.length, 0);
     require_story(&link.recorder, "");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Links: tests/support, libafncore (no libafnsys), OpenSSL, check. */
-/* TLS on a stream: how it ends.  T14, T16-T18, T22, T47. */
+/* TLS on a stream: how it ends.  T14, T16-T18, T22, T47, T48. */
 #include <errno.h>
 #include <openssl/err.h>
 #include <sys/socket.h>
@@ -349,6 +349,20 @@ START_TEST(abort_during_the_shutdown_ends_it)
 }
 END_TEST
 
+/* T48: not even a goodbye. */
+START_TEST(last_reference_sends_nothing)
+{
+    open_subject(_i);
+    fault_sys_clear_counts();
+    recorder_unref(&subject.recorder);
+    subject.stream = NULL;
+    require_equal(fault_sys_count(FAULT_SEND) + fault_sys_count(FAULT_SHUTDOWN), 0);
+    pump_until(&world, subject.peer.has_eof || subject.peer.error != 0);
+    require(!subject.peer.is_notified);
+    link_close_world(&subject);
+}
+END_TEST
+
 /* T14: unread TLS 1.3 tickets must not turn the end into a reset that destroys the data. */
 START_TEST(close_right_after_the_data_loses_nothing)
 {
@@ -403,6 +417,7 @@ int main(void)
         {close_reads_and_drops_what_the_peer_still_sends, TLS_VARIANTS},
         {close_of_a_paused_stream_is_answered, TLS_VARIANTS},
         {abort_during_the_shutdown_ends_it, TLS_VARIANTS},
+        {last_reference_sends_nothing, TLS_VARIANTS},
         {close_right_after_the_data_loses_nothing, TLS_VERSIONS},
         {ssl_is_valid_as_long_as_the_stream, TLS_VARIANTS},
         {close_during_a_renegotiation_comes_after_it, 1},

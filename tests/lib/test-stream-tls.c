@@ -233,6 +233,25 @@ START_TEST(tls_writes_from_the_secured_callback)
 }
 END_TEST
 
+/* T28: a writer that waits for an empty buffer waits for the kernel. */
+START_TEST(tls_counts_what_is_encrypted_and_not_sent)
+{
+    struct world world;
+    struct link link;
+
+    link_open_secured(&link, &world, _i, NULL);
+    require_equal(afn_stream_set_write_limits(link.stream, 0, 0), 0);
+    fault_sys_fail(FAULT_SEND, 0, 1, -EAGAIN);
+    require_equal(afn_stream_write(link.stream, "x", 1), 1);
+    require(afn_stream_get_write_buffer_size(link.stream) > 1);
+    require_equal(link.recorder.counts[EVENT_WRITABLE], 0);
+    pump_until(&world, link.recorder.counts[EVENT_WRITABLE] == 1);
+    require_equal(afn_stream_get_write_buffer_size(link.stream), 0);
+    pump_until(&world, link.peer.received.length == 1);
+    link_close_world(&link);
+}
+END_TEST
+
 /* As a program does that reads a line, answers it, and goes on with TLS. */
 static void upgrade(struct recorder *recorder, enum event_kind kind)
 {
@@ -657,6 +676,7 @@ int main(void)
         {tls_that_arrives_in_single_bytes_works, TLS_VARIANTS},
         {tls_queues_what_is_written_before_it_is_secured, TLS_VARIANTS},
         {tls_answers_a_renegotiation_without_a_write, 1},
+        {tls_counts_what_is_encrypted_and_not_sent, TLS_VARIANTS},
         {tls_writes_from_the_secured_callback, TLS_VARIANTS},
         {tls_starts_in_the_middle_of_a_stream, 1},
         {tls_starts_behind_clear_bytes_that_still_wait, TLS_VARIANTS},

@@ -96,7 +96,7 @@ def test_a_cancelled_connect_calls_nothing_later(env):
             await turns(10)
             if protocol.transport is not None:
                 # Cancelled between connection_made and the result: it belongs to nobody.
-                protocol.transport.abort()
+                await protocol.lost()
             right.send(b"x")
             assert left.recv(1) == b"x"
             left.close()
