@@ -13,6 +13,9 @@ import weakref
 from . import protocols
 from .peers import PATIENCE, RawListener, connect_raw
 
+# Whether what is not there is an error; otherwise its tests are skipped.
+IS_REQUIRED = os.environ.get("AFN_TEST_REQUIRE") == "1"
+
 try:
     import uvloop
 except ImportError:
@@ -21,7 +24,7 @@ try:
     import aiofastnet
     import aiofastnet._core
 except ImportError:
-    if os.environ.get("AFN_TEST_REQUIRE") == "1":
+    if IS_REQUIRED:
         raise
     aiofastnet = None
 
