@@ -136,7 +136,11 @@ static void make_pending(struct afn__source *source, uint32_t events)
 /* Makes sure that a dispatch comes for what is pending. */
 static void call_for_dispatch(struct afn_reactor *reactor)
 {
-    if (!reactor->schedule || !reactor->schedule(reactor->schedule_user))
+    if (reactor->is_requested)
+        return;
+    reactor->is_requested = reactor->schedule && reactor->schedule(reactor->schedule_user);
+    reactor->requested_at = reactor->dispatches;
+    if (!reactor->is_requested)
         afn_reactor_wakeup(reactor);
 }
 
@@ -327,6 +331,7 @@ void afn_reactor_set_schedule_hook(struct afn_reactor *reactor, bool (*schedule)
 {
     reactor->schedule = schedule;
     reactor->schedule_user = user;
+    reactor->is_requested = false;
 }
 
 /* ---- dispatch ---- */
@@ -431,9 +436,10 @@ static int serve_rounds(struct afn_reactor *reactor)
     return total;
 }
 
-bool afn__reactor_is_host_busy(struct afn_reactor *reactor)
+bool afn__reactor_is_unsettled(struct afn_reactor *reactor, uint64_t dispatch)
 {
-    return !reactor->is_busy || reactor->is_busy(reactor->busy_user);
+    return dispatch > reactor->settled &&
+           (!reactor->is_busy || reactor->is_busy(reactor->busy_user));
 }
 
 static void begin(struct afn_reactor *reactor)
@@ -464,18 +470,52 @@ static void end(struct afn_reactor *reactor)
     afn_reactor_unref(reactor);
 }
 
-int afn_reactor_dispatch(struct afn_reactor *reactor)
+static void settle(struct afn_reactor *reactor, uint64_t dispatch)
+{
+    if (reactor->settled < dispatch)
+        reactor->settled = dispatch;
+}
+
+/*
+ * Before the host asks its descriptors again it runs what its callbacks have queued.  Not so before
+ * a dispatch that is in its queue too: the descriptor may cause another right after that one.
+ */
+static void settle_watched(struct afn_reactor *reactor)
+{
+    settle(reactor, reactor->watched);
+    reactor->watched = reactor->dispatches + 1;
+}
+
+static int dispatch(struct afn_reactor *reactor)
 {
     int result;
 
-    if (reactor->is_dispatching)
-        return -EBUSY;
     begin(reactor);
     reactor->is_stopped = 0;
     result = serve_rounds(reactor);
     reactor->is_stopped = 0;
     end(reactor);
     return result;
+}
+
+int afn_reactor_dispatch(struct afn_reactor *reactor)
+{
+    if (reactor->is_dispatching)
+        return -EBUSY;
+    settle_watched(reactor);
+    return dispatch(reactor);
+}
+
+int afn_reactor_dispatch_scheduled(struct afn_reactor *reactor)
+{
+    bool was_requested = reactor->is_requested;
+
+    reactor->is_requested = false;
+    if (reactor->is_dispatching)
+        return -EBUSY;
+    if (was_requested)
+        settle(reactor, reactor->requested_at);
+    return dispatch(reactor);
 }
 
 int afn_reactor_run(struct afn_reactor *reactor)
@@ -486,6 +526,7 @@ int afn_reactor_run(struct afn_reactor *reactor)
         return -EBUSY;
     afn_reactor_ref(reactor);
     while (result >= 0 && !reactor->is_stopped) {
+        settle_watched(reactor);
         begin(reactor);
         result = serve_round(reactor, -1);
         end(reactor);

@@ -58,7 +58,11 @@ struct afn_reactor {
     struct afn__timers timers;
     uint64_t armed; /* what the timerfd is set to, 0: nothing */
     bool is_dispatching;
-    unsigned int dispatches; /* how many have begun */
+    uint64_t dispatches;   /* how many have begun */
+    uint64_t watched;      /* the last one that the descriptor caused */
+    uint64_t settled;      /* what the host did because of this one, and all before it, is done */
+    bool is_requested;     /* the schedule hook was called, and its dispatch has yet to come */
+    uint64_t requested_at; /* the last dispatch before that */
     /* Every loop that calls user code looks at this after each call. */
     volatile sig_atomic_t is_stopped; /* may be set by a signal handler */
     unsigned int max_rounds;
@@ -96,8 +100,8 @@ void afn__source_schedule(struct afn__source *source);
 /* In a dispatch: asks for a run from the next one, after what the host has to do. */
 void afn__source_postpone(struct afn__source *source);
 
-/* Has the host other work that is ready?  True where nobody can tell. */
-bool afn__reactor_is_host_busy(struct afn_reactor *reactor);
+/* May the host have yet to do what callbacks of that dispatch made it do?  In a dispatch. */
+bool afn__reactor_is_unsettled(struct afn_reactor *reactor, uint64_t dispatch);
 
 /* Sets a timer that is not set, to now + delay microseconds: 0 or -ENOMEM. */
 int afn__reactor_start_timer(struct afn_reactor *reactor, struct afn__timer *timer,

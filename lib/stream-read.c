@@ -272,9 +272,7 @@ static size_t read_wire(struct afn_stream *stream)
  * the connection that it came on. */
 static bool waits_for_host(const struct afn_stream *stream)
 {
-    struct afn_reactor *reactor = stream->source.reactor;
-
-    return stream->last_delivery == reactor->dispatches && afn__reactor_is_host_busy(reactor);
+    return afn__reactor_is_unsettled(stream->source.reactor, stream->last_delivery);
 }
 
 void afn__stream_read(struct afn_stream *stream)

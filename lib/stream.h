@@ -51,7 +51,7 @@ struct afn_stream {
     bool is_write_only;
     bool is_fd_borrowed;
     /* Reading */
-    unsigned int last_delivery; /* in which dispatch of the reactor there was data */
+    uint64_t last_delivery; /* in which dispatch of the reactor there was data */
     bool is_reading;     /* wanted by the program */
     bool is_readable;    /* the kernel may have something */
     bool has_hint;       /* the kernel has more than bytes: an end, an error, urgent data */

@@ -17,9 +17,9 @@ extern "C" {
  * Threads: a reactor, and every object made with it, is used by one thread at a time.  The one
  * exception is afn_reactor_wakeup().
  *
- * Callbacks: only afn_reactor_dispatch() and afn_reactor_run() call the handlers of streams, listeners
+ * Callbacks: only the two dispatches and afn_reactor_run() call the handlers of streams, listeners
  * and connects.  From inside those every function of the library may be called, on any object,
- * except these two.  Small functions that give memory back, ask or inform (release, the hooks, an
+ * except these three.  Small functions that give memory back, ask or inform (release, the hooks, an
  * engine's) may be called from any function on their object; what each must not do stands beside it.
  *
  * Processes: after fork(2) the child must leave the reactors of its parent alone, since both share
@@ -68,6 +68,17 @@ int afn_reactor_get_fd(const struct afn_reactor *reactor);
 int afn_reactor_dispatch(struct afn_reactor *reactor);
 
 /*
+ * As afn_reactor_dispatch(), for a host that answers its schedule hook: see
+ * afn_reactor_set_schedule_hook().
+ *
+ * Callbacks: yes.
+ * Returns: as afn_reactor_dispatch().  With -EBUSY the request is answered too: the dispatch under
+ * way makes another one if there is need of it.
+ * Since: 0.1.0
+ */
+int afn_reactor_dispatch_scheduled(struct afn_reactor *reactor);
+
+/*
  * Waits and dispatches until afn_reactor_stop() is called: for programs without a loop of their own.
  *
  * Callbacks: yes.
@@ -97,9 +108,13 @@ int afn_reactor_wakeup(struct afn_reactor *reactor);
 /*
  * Sets a function that is called in place of making the descriptor readable when a call outside of
  * dispatch, or the end of one, leaves work that no descriptor shows.  A host loop that has a queue of
- * its own dispatches sooner and in its usual order through it.  When the function returns true, the
- * host must dispatch soon; when it returns false, the descriptor becomes readable after all.  Not
- * together with afn_reactor_run().
+ * its own dispatches sooner and in its usual order through it.
+ *
+ * When the function returns true, the host must call afn_reactor_dispatch_scheduled() once and
+ * soon, after everything that is in its queue by then; until it has, it is not asked again.  So the
+ * library knows that the host has done what earlier callbacks made it do, and tells the end of a
+ * stream only after that.  When the function returns false, the descriptor becomes readable after
+ * all.  Not together with afn_reactor_run().
  *
  * Callbacks: schedule must not call the library.
  * Since: 0.1.0

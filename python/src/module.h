@@ -22,7 +22,7 @@
     X(context)                                                                                     \
     X(data_received)                                                                               \
     X(datagram_received)                                                                           \
-    X(dispatch)                                                                                    \
+    X(dispatch_scheduled)                                                                          \
     X(do_handshake)                                                                                \
     X(done)                                                                                        \
     X(eof_received)                                                                                \

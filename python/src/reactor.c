@@ -165,7 +165,7 @@ static bool schedule_dispatch(void *user)
     ReactorObject *self = user;
     PyObject *raised = compat_take_exception(), *method, *result = NULL;
 
-    method = PyObject_GetAttr((PyObject *)self, self->state->names.dispatch);
+    method = PyObject_GetAttr((PyObject *)self, self->state->names.dispatch_scheduled);
     if (method != NULL)
         result = PyObject_CallMethodOneArg(self->loop, self->state->names.call_soon, method);
     Py_XDECREF(method);
@@ -270,14 +270,14 @@ static PyObject *reactor_fileno(ReactorObject *self, PyObject *unused)
     return PyLong_FromLong(afn_reactor_get_fd(self->reactor));
 }
 
-static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
+static PyObject *run_dispatch(ReactorObject *self, int (*dispatch)(struct afn_reactor *reactor))
 {
     struct afn_reactor *reactor;
 
-    (void)unused;
     if (self->reactor == NULL)
         Py_RETURN_NONE;
     if (self->dispatching) {
+        dispatch(self->reactor); /* does nothing but take note */
         PyErr_SetString(PyExc_RuntimeError, "dispatch() called from inside a callback");
         return NULL;
     }
@@ -286,7 +286,7 @@ static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
     self->dispatching = true;
     self->asked_logger = false;
     reactor = afn_reactor_ref(self->reactor); /* a callback may close() */
-    afn_reactor_dispatch(reactor);
+    dispatch(reactor);
     afn_reactor_unref(reactor);
     self->dispatching = false;
     if (self->lent != NULL)
@@ -294,6 +294,18 @@ static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
     if (reactor_raise_interrupt(self) < 0)
         return NULL;
     Py_RETURN_NONE;
+}
+
+static PyObject *reactor_dispatch(ReactorObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_dispatch(self, afn_reactor_dispatch);
+}
+
+static PyObject *reactor_dispatch_scheduled(ReactorObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_dispatch(self, afn_reactor_dispatch_scheduled);
 }
 
 static PyObject *reactor_close(ReactorObject *self, PyObject *unused)
@@ -327,6 +339,8 @@ static PyMethodDef reactor_methods[] = {
      "fileno($self)\n--\n\nThe descriptor that the event loop has to watch for reading."},
     {"dispatch", METHOD(reactor_dispatch), METH_NOARGS,
      "dispatch($self)\n--\n\nDoes what is due; for loop.add_reader()."},
+    {"dispatch_scheduled", METHOD(reactor_dispatch_scheduled), METH_NOARGS,
+     "dispatch_scheduled($self)\n--\n\nDoes what is due; the reactor gives it to call_soon()."},
     {"close", METHOD(reactor_close), METH_NOARGS,
      "close($self)\n--\n\nDrops every open transport and listener, without callbacks."},
     {"get_transport", METHOD(reactor_get_transport), METH_O,

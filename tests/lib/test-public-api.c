@@ -62,6 +62,7 @@ START_TEST(every_function_of_the_headers_can_be_linked)
         (function *)afn_reactor_ref,
         (function *)afn_reactor_run,
         (function *)afn_reactor_set_busy_check,
+        (function *)afn_reactor_dispatch_scheduled,
         (function *)afn_reactor_set_schedule_hook,
         (function *)afn_reactor_stop,
         (function *)afn_reactor_unref,

@@ -515,11 +515,48 @@ START_TEST(reactor_asks_the_host_for_a_dispatch)
     require_equal(hook.calls, 1);
     /* A host that has taken note needs no descriptor to be told again. */
     require_equal(pump_is_ready(&world), !hook.result);
-    pump_dispatch(&world);
+    pump_dispatch_scheduled(&world);
     require_story(&link.recorder, "closed(0)");
     require_equal(hook.calls, 1);
     require(!pump_is_ready(&world));
     link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+static void schedule_inside(struct recorder *recorder, enum event_kind kind)
+{
+    struct link *link = recorder->hook_user;
+
+    (void)kind;
+    require_equal(afn_reactor_dispatch_scheduled(link->world->reactor), -EBUSY);
+    afn_reactor_stop(link->world->reactor);
+}
+
+START_TEST(reactor_asks_the_host_once_until_the_dispatch_comes)
+{
+    struct world world;
+    struct link one, two;
+    struct hook hook = {.result = true};
+
+    world_open(&world);
+    link_open(&one, &world, PAIR_UNIX, NULL);
+    link_open(&two, &world, PAIR_UNIX, NULL);
+    one.recorder.hook = schedule_inside;
+    one.recorder.hook_user = &one;
+    afn_reactor_set_schedule_hook(world.reactor, note_schedule, &hook);
+    recorder_abort(&one.recorder, 0);
+    recorder_abort(&two.recorder, 0);
+    require_equal(hook.calls, 1);
+    /* An answer from inside a callback leaves the rest to another one. */
+    pump_dispatch(&world);
+    require_story(&one.recorder, "closed(0)");
+    require_story(&two.recorder, "");
+    require_equal(hook.calls, 2);
+    pump_dispatch_scheduled(&world);
+    require_story(&two.recorder, "closed(0)");
+    link_close(&one);
+    link_close(&two);
     world_close(&world);
 }
 END_TEST
@@ -585,6 +622,7 @@ int main(void)
         {reactor_survives_its_last_reference_inside_a_callback, 1},
         {reactor_asks_the_host_for_a_dispatch, 2},
         {reactor_asks_the_host_for_another_dispatch_at_the_end_of_one, 2},
+        {reactor_asks_the_host_once_until_the_dispatch_comes, 1},
     };
 
     return harness_main("reactor", cases, COUNT_OF(cases));

@@ -116,6 +116,70 @@ START_TEST(end_of_the_peer_does_not_wait_for_an_idle_host)
 }
 END_TEST
 
+static bool note_request(void *user)
+{
+    ++*(unsigned int *)user;
+    return true;
+}
+
+START_TEST(end_of_the_peer_waits_for_what_a_scheduled_dispatch_gave_the_host_to_do)
+{
+    struct world world;
+    struct link link;
+    unsigned int requests = 0;
+
+    world_open(&world);
+    link_open(&link, &world, (enum pair_kind)_i, NULL);
+    afn_reactor_set_schedule_hook(world.reactor, note_request, &requests);
+    afn_stream_pause_reading(link.stream);
+    require(send(link.peer.fd, "last", 4, 0) == 4);
+    pump_dispatch(&world);
+    afn_stream_resume_reading(link.stream);
+    require_equal(requests, 1);
+    pump_dispatch_scheduled(&world);
+    require_story(&link.recorder, "data(4)");
+    /* The host may look at the descriptor before it looks at its queue. */
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    pump_dispatch(&world);
+    require_story(&link.recorder, "data(4)");
+    require_equal(requests, 2);
+    pump_dispatch_scheduled(&world);
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    require_story(&link.recorder, "data(4) eof closed(0)");
+    require_equal(requests, 2);
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(end_of_the_peer_waits_for_a_dispatch_that_was_scheduled_after_the_data)
+{
+    struct world world;
+    struct link link, other;
+    unsigned int requests = 0;
+
+    world_open(&world);
+    link_open(&link, &world, (enum pair_kind)_i, NULL);
+    link_open(&other, &world, PAIR_UNIX, NULL);
+    afn_reactor_set_schedule_hook(world.reactor, note_request, &requests);
+    recorder_abort(&other.recorder, 0);
+    require_equal(requests, 1);
+    require(send(link.peer.fd, "last", 4, 0) == 4);
+    pump_dispatch(&world);
+    require_story(&link.recorder, "data(4)");
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    /* What the data made the host do is behind this one in its queue. */
+    pump_dispatch_scheduled(&world);
+    require_story(&link.recorder, "data(4)");
+    require_equal(requests, 2);
+    pump_dispatch_scheduled(&world);
+    require_story(&link.recorder, "data(4) eof closed(0)");
+    link_close(&link);
+    link_close(&other);
+    world_close(&world);
+}
+END_TEST
+
 START_TEST(stream_whose_program_keeps_it_open_after_the_end_still_writes)
 {
     struct world world;
@@ -588,6 +652,8 @@ int main(void)
         {stream_tells_an_end_that_came_with_the_last_bytes, PAIR_KINDS},
         {end_of_the_peer_waits_until_a_busy_host_had_its_turn, PAIR_KINDS},
         {end_of_the_peer_does_not_wait_for_an_idle_host, PAIR_KINDS},
+        {end_of_the_peer_waits_for_what_a_scheduled_dispatch_gave_the_host_to_do, PAIR_KINDS},
+        {end_of_the_peer_waits_for_a_dispatch_that_was_scheduled_after_the_data, PAIR_KINDS},
         {stream_whose_program_keeps_it_open_after_the_end_still_writes, PAIR_KINDS},
         {stream_flushes_its_queue_after_the_end_of_the_peer, PAIR_KINDS},
         {stream_made_paused_delivers_nothing_before_it_is_resumed, PAIR_KINDS},

@@ -249,6 +249,26 @@ def test_who_is_woken_by_the_last_data_runs_before_the_end(env):
     env.run(main())
 
 
+@pytest.mark.parametrize("wait", [0, 3], ids=["new", "old"])
+def test_who_is_woken_by_data_of_a_resumed_transport_runs_before_the_end(env, wait):
+    """T58: the same when the end comes between the data and who is woken by it; the data is one
+    that the loop has yet to see, or one that it has seen."""
+    async def main():
+        receiver = Recorder(data=lambda *_: env.loop.call_soon(receiver.events.append, "woken"))
+        transport, peer = await env.raw_client(receiver)
+        transport.pause_reading()
+        peer.send(b"last words")
+        await turns(wait)
+        transport.resume_reading()
+        # In the loop's queue behind whatever the transport has put there.
+        env.loop.call_soon(peer.close)
+        await receiver.lost()
+        assert receiver.events.index("woken") == receiver.events.index("data") + 1
+        assert receiver.data == b"last words"
+
+    env.run(main())
+
+
 @tls_only
 def test_a_half_close_without_close_notify_is_not_answered(env):
     """T58: the peer left TLS, and would take a close_notify for data in the clear."""

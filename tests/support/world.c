@@ -73,16 +73,26 @@ void link_close(struct link *link)
     recorder_close(&link->recorder);
 }
 
-int pump_dispatch(struct world *world)
+static int pump(struct world *world, int (*dispatch)(struct afn_reactor *reactor))
 {
     int result;
 
     recorder_is_dispatching = true;
-    result = afn_reactor_dispatch(world->reactor);
+    result = dispatch(world->reactor);
     recorder_is_dispatching = false;
     world->dispatches++;
     require(result >= 0);
     return result;
+}
+
+int pump_dispatch(struct world *world)
+{
+    return pump(world, afn_reactor_dispatch);
+}
+
+int pump_dispatch_scheduled(struct world *world)
+{
+    return pump(world, afn_reactor_dispatch_scheduled);
 }
 
 bool pump_is_ready(const struct world *world)

@@ -64,6 +64,9 @@ bool pump_is_ready(const struct world *world);
 /* afn_reactor_dispatch(), noting for the recorders that callbacks may come. */
 int pump_dispatch(struct world *world);
 
+/* The same for afn_reactor_dispatch_scheduled(). */
+int pump_dispatch_scheduled(struct world *world);
+
 /* Turns until the condition holds. */
 #define pump_until(world, condition)                                                               \
     while (!(condition))                                                                           \
