@@ -100,6 +100,8 @@ void afn__source_remove(struct afn__source *source)
     if (source->is_dead)
         return;
     source->is_dead = true;
+    if (source->reactor->lone == source)
+        source->reactor->lone = NULL;
     unschedule(source);
     /* Closing would not do: the entry outlives the descriptor when it was duplicated. */
     if (source->fd >= 0)
@@ -378,6 +380,14 @@ static int serve_pending(struct afn_reactor *reactor)
     return count;
 }
 
+static void note_lone(struct afn_reactor *reactor, const struct epoll_event *events, int count)
+{
+    struct afn__source *source = count == 1 ? events[0].data.ptr : NULL;
+
+    reactor->is_lone_again = source == reactor->lone;
+    reactor->lone = source;
+}
+
 static int serve_round(struct afn_reactor *reactor, int timeout)
 {
     struct epoll_event events[EVENTS_PER_ROUND];
@@ -385,6 +395,8 @@ static int serve_round(struct afn_reactor *reactor, int timeout)
 
     if (count < 0)
         return count;
+    if (count)
+        note_lone(reactor, events, count);
     serve_events(reactor, events, count);
     if (!reactor->is_stopped)
         count += serve_pending(reactor);
@@ -413,11 +425,35 @@ static void learn(struct afn_reactor *reactor, bool was_vain)
     reactor->penalty = reactor->penalty < MAX_PENALTY ? reactor->penalty * 2 + 1 : MAX_PENALTY;
 }
 
+/*
+ * While one stream alone has something time after time, and asking again is not worth it, that one
+ * is asked instead of the kernel, which drops it from what is ready by itself.  Others wait no
+ * longer for it than a dispatch may take.
+ */
+static bool serve_lone(struct afn_reactor *reactor, uint64_t now)
+{
+    struct afn__source *source = reactor->lone;
+
+    if (!source || !reactor->is_lone_again || !source->run_unasked || !reactor->single_rounds ||
+        !list_is_empty(&reactor->pending) || now - reactor->asked >= TIME_BUDGET)
+        return false;
+    if (!source->run_unasked(source)) {
+        reactor->lone = NULL;
+        return false;
+    }
+    reactor->single_rounds--;
+    return true;
+}
+
 static int serve_rounds(struct afn_reactor *reactor)
 {
-    uint64_t deadline = afn__sys_now() + TIME_BUDGET;
-    int total = serve_round(reactor, 0);
+    uint64_t now = afn__sys_now(), deadline = now + TIME_BUDGET;
+    int total;
 
+    if (serve_lone(reactor, now))
+        return 1;
+    reactor->asked = now;
+    total = serve_round(reactor, 0);
     if (total <= 0 || (list_is_empty(&reactor->pending) && !is_worth_asking(reactor)))
         return total;
     for (unsigned int round = 1; round < reactor->max_rounds; round++) {

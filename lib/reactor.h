@@ -34,6 +34,8 @@ struct afn__source {
     bool is_dead;
     /* Called from dispatch only; events is 0 when nothing but pending work is the reason. */
     void (*run)(struct afn__source *source, uint32_t events);
+    /* Runs as if the descriptor were readable, and says whether it was; NULL: cannot. */
+    bool (*run_unasked)(struct afn__source *source);
     void (*destroy)(struct afn__source *source);
 };
 
@@ -68,6 +70,9 @@ struct afn_reactor {
     unsigned int max_rounds;
     unsigned int single_rounds; /* dispatches that are not to ask the kernel twice */
     unsigned int penalty;       /* how many of them the next vain question costs */
+    uint64_t asked;             /* when the kernel was, last */
+    struct afn__source *lone;   /* nobody else was ready then; or NULL */
+    bool is_lone_again;         /* nor the time before */
     bool (*is_busy)(void *user);
     void *busy_user;
     bool (*schedule)(void *user);

@@ -107,6 +107,15 @@ static void run(struct afn__source *source, uint32_t events)
         tell_closed(stream);
 }
 
+static bool run_unasked(struct afn__source *source)
+{
+    struct afn_stream *stream = (struct afn_stream *)source;
+    uint64_t before = stream->stats.wire_bytes_received;
+
+    run(source, EPOLLIN);
+    return stream->stats.wire_bytes_received != before || stream->end;
+}
+
 void afn__stream_enter(struct afn_stream *stream)
 {
     stream->callbacks++;
@@ -222,6 +231,7 @@ static int make(struct afn_reactor *reactor, const struct afn_stream_handler *ha
     stream->is_writable = true;
     stream->is_secured = true;
     stream->source.run = run;
+    stream->source.run_unasked = run_unasked;
     stream->source.destroy = stream_destroy;
     *ret_stream = stream;
     return 0;

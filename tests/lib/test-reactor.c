@@ -409,6 +409,88 @@ START_TEST(reactor_returns_from_dispatch_although_work_never_ends)
 }
 END_TEST
 
+/* Lets the reactor find that one stream alone has something each time, and no more at once. */
+static void settle_on(struct world *world, struct link *link)
+{
+    for (size_t i = 0; i < 10; i++) {
+        require(write(link->peer.fd, "x", 1) == 1);
+        pump_until(world, link->recorder.counts[EVENT_DATA] == i + 1);
+    }
+    fault_sys_clear_counts();
+}
+
+START_TEST(reactor_asks_a_lone_stream_instead_of_the_kernel)
+{
+    struct world world;
+    struct link link;
+
+    world_open(&world);
+    fault_sys_freeze_clock();
+    link_open(&link, &world, _i, NULL);
+    settle_on(&world, &link);
+    require(write(link.peer.fd, "y", 1) == 1);
+    pump_wait(&world);
+    require_equal(fault_sys_count(FAULT_EPOLL_WAIT), 0);
+    require_equal(fault_sys_count(FAULT_RECV), 1);
+    require_equal(link.recorder.counts[EVENT_DATA], 11);
+    require(!pump_is_ready(&world));
+    /* Not for longer than a dispatch may take. */
+    fault_sys_advance_clock(SECOND);
+    require(write(link.peer.fd, "z", 1) == 1);
+    pump_wait(&world);
+    require_equal(fault_sys_count(FAULT_EPOLL_WAIT), 1);
+    require_equal(link.recorder.counts[EVENT_DATA], 12);
+    shutdown(link.peer.fd, SHUT_WR);
+    pump_until(&world, link.recorder.counts[EVENT_EOF] == 1);
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(reactor_serves_another_stream_although_it_knew_a_lone_one)
+{
+    struct world world;
+    struct link lone, other;
+
+    world_open(&world);
+    fault_sys_freeze_clock();
+    link_open(&lone, &world, PAIR_UNIX, NULL);
+    link_open(&other, &world, PAIR_UNIX, NULL);
+    settle_on(&world, &lone);
+    require(write(other.peer.fd, "o", 1) == 1);
+    if (_i)
+        require(write(lone.peer.fd, "l", 1) == 1);
+    for (int dispatches = 0; !other.recorder.counts[EVENT_DATA]; dispatches++) {
+        require(dispatches < 2);
+        require(pump_is_ready(&world));
+        pump_dispatch(&world);
+    }
+    require_equal(lone.recorder.counts[EVENT_DATA], 10 + _i);
+    require(!pump_is_ready(&world));
+    link_close(&other);
+    link_close(&lone);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(reactor_forgets_a_lone_stream_that_is_gone)
+{
+    struct world world;
+    struct link lone, other;
+
+    world_open(&world);
+    fault_sys_freeze_clock();
+    link_open(&lone, &world, PAIR_UNIX, NULL);
+    settle_on(&world, &lone);
+    link_close(&lone);
+    link_open(&other, &world, PAIR_UNIX, NULL);
+    require(write(other.peer.fd, "o", 1) == 1);
+    pump_until(&world, other.recorder.counts[EVENT_DATA] == 1);
+    link_close(&other);
+    world_close(&world);
+}
+END_TEST
+
 START_TEST(reactor_that_cannot_be_made_leaves_nothing)
 {
     static const struct {
@@ -617,6 +699,9 @@ int main(void)
         {reactor_asks_the_kernel_no_more_often_than_allowed, 1},
         {reactor_ends_its_rounds_when_the_host_is_busy, 1},
         {reactor_returns_from_dispatch_although_work_never_ends, 1},
+        {reactor_asks_a_lone_stream_instead_of_the_kernel, PAIR_KINDS},
+        {reactor_serves_another_stream_although_it_knew_a_lone_one, 2},
+        {reactor_forgets_a_lone_stream_that_is_gone, 1},
         {reactor_that_cannot_be_made_leaves_nothing, 1},
         {reactor_tells_an_error_of_epoll_as_its_result, 1},
         {reactor_survives_its_last_reference_inside_a_callback, 1},
