@@ -311,7 +311,7 @@ int callbacks_connection_made(TransportObject *transport)
     return 0;
 }
 
-/* From the loop's queue asyncio calls it in the context of whoever closed; since 3.15 it does not. */
+/* In the context of whoever closed, where asyncio calls it from the loop's queue without another. */
 void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
 {
     PyObject *method =

@@ -66,8 +66,9 @@ static inline void compat_raise_exception(PyObject *exception)
 #endif
 }
 
-/* Where connection_lost() runs: in the context of whoever closed, or in that of the connection. */
-#define COMPAT_LOST_WHERE_CLOSED (PY_VERSION_HEX < 0x030F0000)
+/* Where connection_lost() of a socket's stream runs: in the context of whoever closed, or in that of
+ * the connection.  Of everything else it is the former. */
+#define COMPAT_STREAM_LOST_WHERE_CLOSED (PY_VERSION_HEX < 0x030F0000)
 
 /* From 3.13 on asyncio sends empty datagrams, and counts a header for each that is queued. */
 #define COMPAT_SENDS_EMPTY_DATAGRAMS (PY_VERSION_HEX >= 0x030D0000)

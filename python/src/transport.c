@@ -453,7 +453,7 @@ int transport_note_closing(TransportObject *self)
 {
     if (self->closing)
         return 0;
-    if (COMPAT_LOST_WHERE_CLOSED) {
+    if (COMPAT_STREAM_LOST_WHERE_CLOSED || self->role != TRANSPORT_SOCKET) {
         self->closing_context = PyContext_CopyCurrent();
         if (self->closing_context == NULL)
             return -1;

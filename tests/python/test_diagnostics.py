@@ -314,7 +314,7 @@ def test_importing_the_package_asks_nothing(ours):
 # The log
 
 
-class Log(logging.Handler):
+class Log(logging.Filter):
     """What was logged, without references to the transports: pairs of the object's id and the
     message without its repr."""
 
@@ -322,25 +322,26 @@ class Log(logging.Handler):
         super().__init__()
         self.lines = []
 
-    def emit(self, record):
+    def filter(self, record):
         message = record.getMessage()
         assert message.startswith("<Transport ") and record.levelno == logging.DEBUG
         self.lines.append((id(record.args[0]), message.partition(">: ")[2]))
+        return False
 
     def of(self, protocol):
         return [message for number, message in self.lines if number == id(protocol.transport)]
 
 
 @pytest.fixture
-def log(monkeypatch):
-    """pytest keeps what is logged, and with it transports that the test sees collected."""
-    logger, handler = logging.getLogger("aiofastnet"), Log()
-    monkeypatch.setattr(logger, "propagate", False)
-    logger.addHandler(handler)
+def log():
+    """A filter: what gets to a handler pytest keeps, and with it transports that the test sees
+    collected."""
+    logger, log = logging.getLogger("aiofastnet"), Log()
+    logger.addFilter(log)
     logger.setLevel(logging.DEBUG)
-    yield handler
+    yield log
     logger.setLevel(logging.NOTSET)
-    logger.removeHandler(handler)
+    logger.removeFilter(log)
 
 
 def beginning(env):
@@ -510,7 +511,7 @@ def test_a_logger_that_fails_does_no_harm(env, log, monkeypatch, method):
 
 @ours_only
 @pytest.mark.kinds("tcp", "tls13", "pyengine")
-def test_a_handler_may_close_the_transport_that_logs(env, log, monkeypatch):
+def test_who_logs_may_close_the_transport(env, log, monkeypatch):
     """Like every callback."""
     async def main():
         receiver, sender = Recorder(), Recorder()
@@ -527,5 +528,5 @@ def test_a_handler_may_close_the_transport_that_logs(env, log, monkeypatch):
         if not transport.is_closing():
             transport.abort()
 
-    monkeypatch.setattr(log, "emit", close)
+    monkeypatch.setattr(log, "filter", close)
     env.run(main())
