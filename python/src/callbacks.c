@@ -399,21 +399,22 @@ void callbacks_wake(TransportObject *transport, PyObject *exception)
     callbacks_settle(transport->reactor, waiter, exception);
 }
 
-int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument)
+int callbacks_call_soon(ReactorObject *reactor, PyObject *callable, PyObject *argument,
+                        PyObject *context)
 {
-    ReactorObject *reactor = transport->reactor;
-    PyObject *arguments[4] = {reactor->loop, callable};
-    PyObject *keywords = PyTuple_Pack(1, reactor->state->names.context);
+    PyObject *arguments[4] = {reactor->loop, callable}, *keywords = NULL, *result;
     size_t count = 2;
-    PyObject *result;
 
-    if (keywords == NULL)
-        return -1;
     if (argument != NULL)
         arguments[count++] = argument;
-    arguments[count] = transport->context;
+    if (context != NULL) {
+        arguments[count] = context;
+        keywords = PyTuple_Pack(1, reactor->state->names.context);
+        if (keywords == NULL)
+            return -1;
+    }
     result = PyObject_VectorcallMethod(reactor->state->names.call_soon, arguments, count, keywords);
-    Py_DECREF(keywords);
+    Py_XDECREF(keywords);
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
 }

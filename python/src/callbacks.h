@@ -45,8 +45,10 @@ void callbacks_settle(ReactorObject *reactor, PyObject *waiter, PyObject *except
 /* Ends the waiter, if there is one that still waits; exception may be NULL. */
 void callbacks_wake(TransportObject *transport, PyObject *exception);
 
-/* loop.call_soon(callable, argument, context=context), argument may be NULL; -1 with an exception. */
-int callbacks_call_soon(TransportObject *transport, PyObject *callable, PyObject *argument);
+/* loop.call_soon(callable, argument, context=context): 0, or -1 with an exception.  argument may be
+ * NULL, and context, for what enters one of its own. */
+int callbacks_call_soon(ReactorObject *reactor, PyObject *callable, PyObject *argument,
+                        PyObject *context);
 
 /*
  * Takes the raised exception; NULL when it was SystemExit or KeyboardInterrupt, which is then

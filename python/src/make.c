@@ -100,12 +100,13 @@ static int schedule_start(TransportObject *transport, PyObject *waiter)
     diagnostics_made(transport);
     method = PyObject_GetAttr(transport->protocol, names->connection_made);
     if (method != NULL)
-        r = callbacks_call_soon(transport, method, (PyObject *)transport);
+        r = callbacks_call_soon(transport->reactor, method, (PyObject *)transport,
+                                transport->context);
     Py_XDECREF(method);
     if (r < 0)
         return -1;
     method = PyObject_GetAttr((PyObject *)transport, names->_start);
-    r = method == NULL ? -1 : callbacks_call_soon(transport, method, waiter);
+    r = method == NULL ? -1 : callbacks_call_soon(transport->reactor, method, waiter, NULL);
     Py_XDECREF(method);
     return r;
 }

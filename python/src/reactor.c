@@ -163,16 +163,14 @@ static bool is_busy(void *user)
 static bool schedule_dispatch(void *user)
 {
     ReactorObject *self = user;
-    PyObject *raised = compat_take_exception(), *method, *result = NULL;
+    PyObject *raised = compat_take_exception();
+    PyObject *method = PyObject_GetAttr((PyObject *)self, self->state->names.dispatch_scheduled);
+    int r = method == NULL ? -1 : callbacks_call_soon(self, method, NULL, NULL);
 
-    method = PyObject_GetAttr((PyObject *)self, self->state->names.dispatch_scheduled);
-    if (method != NULL)
-        result = PyObject_CallMethodOneArg(self->loop, self->state->names.call_soon, method);
     Py_XDECREF(method);
-    Py_XDECREF(result);
     /* Also clears: a loop that does not take it is told by the descriptor. */
     compat_raise_exception(raised);
-    return result != NULL;
+    return r == 0;
 }
 
 static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywords)

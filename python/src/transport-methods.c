@@ -160,7 +160,7 @@ static int wake_and_read_later(TransportObject *self, PyObject *waiter)
     self->waiter = Py_NewRef(waiter);
     callbacks_wake(self, NULL);
     method = PyObject_GetAttr((PyObject *)self, self->reactor->state->names._begin_reading);
-    r = method == NULL ? -1 : callbacks_call_soon(self, method, NULL);
+    r = method == NULL ? -1 : callbacks_call_soon(self->reactor, method, NULL, NULL);
     Py_XDECREF(method);
     return r;
 }
