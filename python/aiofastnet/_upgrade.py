@@ -57,7 +57,8 @@ def move_reader(protocol, old, new, received):
 def move_writer(protocol, old, new):
     """Make a server's StreamWriter use the transport `new`, when the handshake is over.
 
-    StreamWriter.start_tls() of Python 3.11 and newer does this; before, only a user could.
+    StreamWriter.start_tls() of Python 3.11 and newer does this; before, only a user could.  Later
+    ones' protocol does not know its writer any more.
     """
     writer = getattr(protocol, "_stream_writer", None)
     if writer is not None and writer._transport is old:

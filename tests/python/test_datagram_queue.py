@@ -36,7 +36,8 @@ def test_what_the_peer_does_not_take_is_queued(env, connected):
     env.run(main())
 
 
-@improvement("asyncio forgets to take the headers of what was sent off the size", since=(3, 13))
+@improvement("asyncio forgets to take the headers of what was sent off the size", since=(3, 13),
+             before=(3, 14, 10))
 @unix_only
 @pytest.mark.parametrize("connected", [False, True])
 def test_the_buffer_size_returns_to_zero(env, connected):
@@ -122,7 +123,7 @@ def test_abort_drops_what_is_queued(env):
     env.run(main())
 
 
-@improvement("asyncio's size remains", since=(3, 11))
+@improvement("asyncio's size remains", since=(3, 11), before=(3, 15))
 @unix_only
 def test_the_buffer_size_is_zero_after_abort(env):
     """T38: what is dropped does not count."""
