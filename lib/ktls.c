@@ -7,12 +7,12 @@
 
 #include <errno.h>
 
-#ifdef HAVE_KTLS
-
-bool afn__ktls_is_wanted(const SSL *ssl)
+bool afn__ktls_is_asked_for(const SSL *ssl)
 {
     return SSL_get_options(ssl) & SSL_OP_ENABLE_KTLS;
 }
+
+#ifdef HAVE_KTLS
 
 bool afn__ktls_is_sending(const struct afn__ktls *ktls)
 {
@@ -25,12 +25,6 @@ bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
 }
 
 #else
-
-bool afn__ktls_is_wanted(const SSL *ssl)
-{
-    (void)ssl;
-    return false;
-}
 
 bool afn__ktls_is_sending(const struct afn__ktls *ktls)
 {
@@ -48,6 +42,9 @@ bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
 
 /* ---- the BIO ---- */
 
+/* A message of TLS 1.3: type, length in three bytes, and whether the other side is to do so too. */
+#define KEY_UPDATE_LENGTH 5
+
 static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
 {
     struct afn__ktls_end *end = BIO_get_data(bio);
@@ -62,6 +59,13 @@ static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
     return result;
 }
 
+/* OpenSSL's answer to a peer that asks for new keys.  Where it writes for the kernel to encrypt
+ * there are no headers of records. */
+static bool is_key_update(const char *data, size_t length)
+{
+    return length == KEY_UPDATE_LENGTH && data[0] == SSL3_MT_KEY_UPDATE;
+}
+
 static int ktls_write(BIO *bio, const char *data, size_t length, size_t *ret_length)
 {
     struct afn__ktls_end *end = BIO_get_data(bio);
@@ -71,6 +75,10 @@ static int ktls_write(BIO *bio, const char *data, size_t length, size_t *ret_len
     if (!end || !afn__ktls_is_sending(end->ktls))
         return afn__window_write(bio, end ? end->ktls->window : NULL, data, length, ret_length);
     BIO_clear_retry_flags(bio);
+    if (is_key_update(data, length)) {
+        *ret_length = length;
+        return 1;
+    }
     /* It knows no MSG_NOSIGNAL. */
     afn__sys_hold_sigpipe(&hold);
     result = BIO_write_ex(end->ktls->socket, data, length, ret_length);
@@ -89,6 +97,16 @@ static bool is_ready(const struct afn__ktls_end *end)
     if (!end->sends)
         return afn__ktls_is_receiving(ktls) || !ktls->window->length;
     return afn__ktls_is_sending(ktls) || !ktls->has_unsent(ktls->user);
+}
+
+/*
+ * Kernels do not change the keys that they send with, or only the newest do.  OpenSSL would have
+ * told the peer by then, and could not go on: so it is made to believe that they were changed, and
+ * the peer is told nothing.  This is a request that comes with a pointer, to the keys.
+ */
+static bool would_change_keys(const struct afn__ktls_end *end, const void *pointer)
+{
+    return end->sends && pointer && afn__ktls_is_sending(end->ktls);
 }
 
 /* Which requests hand over keys and mark records is a matter between OpenSSL and its socket BIO. */
@@ -110,6 +128,8 @@ static long ktls_ctrl(BIO *bio, int command, long number, void *pointer)
     case BIO_CTRL_WPENDING:
         return 0;
     default:
+        if (would_change_keys(end, pointer))
+            return 1;
         return is_ready(end) ? BIO_ctrl(end->ktls->socket, command, number, pointer) : 0;
     }
 }

@@ -35,8 +35,8 @@ struct afn__ktls {
     struct afn__ktls_end ends[2];
 };
 
-/* Was it compiled in, and does the program ask for it? */
-bool afn__ktls_is_wanted(const SSL *ssl);
+/* Does the program ask for it?  Whether it was compiled in, afn_has_ktls() knows. */
+bool afn__ktls_is_asked_for(const SSL *ssl);
 
 /* Gets ready on a TCP socket; without a socket BIO where the kernel has no TLS: 0 or -ENOMEM. */
 int afn__ktls_open(struct afn__ktls *ktls, int fd, bool wants_receive);

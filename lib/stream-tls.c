@@ -66,6 +66,9 @@ static void note_kernel(struct afn_stream *stream)
         return;
     stream->sends_raw = stream->is_secured && afn__tls_is_sending_raw(tls);
     stream->receives_raw = afn__tls_is_receiving_raw(tls);
+    /* There is no way back from the kernel, and OpenSSL notices that too late. */
+    if (stream->sends_raw || stream->receives_raw)
+        SSL_set_options(tls->ssl, SSL_OP_NO_RENEGOTIATION);
 }
 
 size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length)
@@ -290,7 +293,7 @@ const char *afn_stream_get_ktls_reason(const struct afn_stream *stream)
 {
     const struct afn_tls *tls = get_tls(stream);
 
-    if (!tls || !stream->is_secured || !(SSL_get_options(tls->ssl) & SSL_OP_ENABLE_KTLS))
+    if (!tls || !stream->is_secured || !afn__ktls_is_asked_for(tls->ssl))
         return NULL;
     if (!afn_has_ktls())
         return "the library was built without it";

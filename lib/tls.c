@@ -2,6 +2,7 @@
 #include "tls.h"
 
 #include <aiofastnet/error.h>
+#include <aiofastnet/version.h>
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -54,7 +55,7 @@ int afn__tls_offer_ktls(struct afn_tls *tls, int fd, bool wants_receive, void (*
     struct afn__ktls *ktls;
     int result;
 
-    if (!afn__ktls_is_wanted(tls->ssl))
+    if (!afn_has_ktls() || !afn__ktls_is_asked_for(tls->ssl))
         return 0;
     ktls = calloc(1, sizeof(*ktls));
     if (!ktls)

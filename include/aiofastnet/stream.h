@@ -289,7 +289,8 @@ struct afn_stream_stats {
     uint64_t wire_bytes_sent;
     uint64_t receive_calls;       /* system calls that asked for bytes, vain ones included */
     uint64_t send_calls;          /* system calls that offered bytes, vain ones included */
-    uint64_t records_received;    /* of TLS, its handshake and alerts included; 0 for other engines */
+    uint64_t records_received;    /* of TLS, its handshake and alerts included; 0 for other engines.
+                                   * Where the kernel does TLS, its records are not counted */
     uint64_t records_sent;        /* the same, as encrypted */
     uint64_t high_water_hits;     /* how often the write buffer passed the high-water mark */
 };

@@ -8,7 +8,7 @@
 #include "harness.h"
 #include "real-sys.h"
 
-#define WATCHES 1024
+#define WATCHES 4096
 #define PARTS 1024
 
 struct fault {

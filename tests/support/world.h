@@ -9,7 +9,7 @@
 #include "recorder.h"
 #include "sockets.h"
 
-#define WORLD_PEERS 128
+#define WORLD_PEERS 1000
 
 /*
  * A reactor and the peers of its streams, driven by poll(2) on afn_reactor_get_fd() and by nothing
