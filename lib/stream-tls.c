@@ -135,6 +135,22 @@ void afn__stream_shutdown_engine(struct afn_stream *stream)
     }
 }
 
+/* Where the kernel has the keys, it sends what is left of its records now, and raises SIGPIPE when
+ * the peer is gone. */
+void afn__stream_close_fd(struct afn_stream *stream)
+{
+    const struct afn_tls *tls = get_tls(stream);
+    struct afn__sigpipe_hold hold;
+
+    if (!tls || !tls->ktls) {
+        afn__sys_close(stream->fd);
+        return;
+    }
+    afn__sys_hold_sigpipe(&hold);
+    afn__sys_close(stream->fd);
+    afn__sys_release_sigpipe(&hold, true);
+}
+
 /* ---- putting an engine on a stream ---- */
 
 static bool are_complete(const struct afn_engine_ops *ops)

@@ -55,7 +55,7 @@ static void close_wire(struct afn_stream *stream, int error)
     const struct afn_carrier_ops *ops = stream->carrier_ops;
 
     if (stream->fd >= 0 && !stream->is_fd_taken && !stream->is_fd_borrowed)
-        afn__sys_close(stream->fd);
+        afn__stream_close_fd(stream);
     stream->fd = -1;
     stream->carrier_ops = NULL;
     if (ops)

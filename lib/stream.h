@@ -193,4 +193,7 @@ void afn__stream_count_records(const struct afn_stream *stream, struct afn_strea
 /* Starts the time limit of a close. */
 void afn__stream_limit_shutdown(struct afn_stream *stream);
 
+/* Closes the descriptor, without SIGPIPE. */
+void afn__stream_close_fd(struct afn_stream *stream);
+
 #endif
