@@ -5,12 +5,11 @@ AFN_TEST_KTLS=1 says that there must be one.
 """
 import asyncio
 import hashlib
-import os
-import socket
 import ssl
 
 import pytest
 
+from support.ktls import KERNEL, WANTED, count
 from support.protocols import Recorder, assert_same, echoing, until
 
 pytestmark = [pytest.mark.kinds("tls12", "tls13"),
@@ -18,23 +17,6 @@ pytestmark = [pytest.mark.kinds("tls12", "tls13"),
 
 MIB = 1 << 20
 OP_ENABLE_KTLS = 1 << 3
-TCP_ULP = 31
-
-
-def has_kernel_tls():
-    """A real question: /sys/module/tls may be there or not, whatever the kernel can do."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as connection:
-            try:
-                connection.setsockopt(socket.IPPROTO_TCP, TCP_ULP, b"tls")
-            except OSError:
-                return False
-    return True
-
-
-KERNEL = has_kernel_tls()
-if os.environ.get("AFN_TEST_KTLS") == "1":
-    assert KERNEL, "AFN_TEST_KTLS=1, and the kernel has no TLS"
 needs_kernel = pytest.mark.skipif(not KERNEL, reason="the kernel has no TLS")
 
 
@@ -185,18 +167,16 @@ def test_an_upgraded_connection(env, ours):
 @needs_kernel
 def test_many_connections(env, ours):
     """The kernel's counter says that each of them is its own."""
-    def count():
-        with open("/proc/net/tls_stat") as file:
-            return dict(line.split() for line in file)["TlsTxSw"]
-
     async def main():
-        before = int(count())
+        before = count()
         for _ in range(20):
             receiver, sender = echoing(), Recorder()
             await connect(env, ours, receiver, sender)
             sender.transport.write(b"hello")
             assert await sender.received(5) == b"hello"
             sender.transport.abort()
-        assert int(count()) - before == 40
+        growth = count() - before
+        # Elsewhere than on a machine of the tests' own other programs may add to it.
+        assert growth == 40 if WANTED else growth >= 40
 
     env.run(main())

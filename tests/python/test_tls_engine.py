@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The TLS engine: OpenSSL's error queue, renegotiation, key updates, and which engine is used."""
 import ctypes
-import fcntl
-import shutil
 import ssl
-import struct
 import subprocess
 import sys
-import termios
-import time
 
 import pytest
 
 from support.marks import improvement, one_tls, tls_only
-from support.peers import PATIENCE
+from support.openssl import Command, change_keys, free_port, needs_openssl, version_flag
 from support.protocols import Recorder, echoing, until
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command")
 
 
 def test_info_says_what_is_used(ours):
@@ -84,40 +77,6 @@ def test_a_stale_entry_in_the_error_queue_is_harmless(env):
     env.run(main())
 
 
-class Command:
-    """`openssl s_client` or `s_server` as a peer that can be asked for what Python cannot do."""
-
-    def __init__(self, *args):
-        self.process = subprocess.Popen(("openssl",) + args, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.output = bytearray()
-
-    def say(self, line):
-        self.process.stdin.write(line + b"\n")
-        self.process.stdin.flush()
-        # A command is one only if it comes first in what the other side reads at once.
-        while self.process.poll() is None and struct.unpack(
-                "i", fcntl.ioctl(self.process.stdin, termios.FIONREAD, b"    "))[0]:
-            time.sleep(0.001)
-
-    def wait_for(self, text):
-        """Read the output until `text` comes."""
-        while text not in self.output:
-            part = self.process.stdout.read1(65536)
-            assert part, bytes(self.output)
-            self.output += part
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.terminate()
-        self.process.stdout.close()
-        self.process.wait(PATIENCE)
-
-
-def version_flag(env):
-    return "-tls1_2" if env.kind == "tls12" else "-tls1_3"
-
-
 @needs_openssl
 @one_tls
 @pytest.mark.parametrize("command", [b"k", b"K"], ids=["sent", "requested"])
@@ -130,12 +89,7 @@ def test_a_key_update_of_the_client_leaves_data_intact(env, command):
         client = Command("s_client", version_flag(env), "-connect", "%s:%d" % (host, port),
                          "-CAfile", env.certs.ca)
         try:
-            for number in range(3):
-                await env.thread(client.say, b"before %d" % number)
-                await env.thread(client.wait_for, b"before %d" % number)
-                await env.thread(client.say, command)
-                await env.thread(client.wait_for, b"KEYUPDATE")
-                client.output.clear()
+            await change_keys(env, client, command)
             receiver.transport.write(b"y" * 100000 + b"\nthe end\n")
             await env.thread(client.wait_for, b"the end")
             assert client.output.count(b"y") >= 100000
@@ -203,13 +157,6 @@ def test_a_renegotiation_asked_by_the_server_leaves_data_intact(env):
             peer.close()
 
     env.run(main())
-
-
-async def free_port(env):
-    listener = env.raw_listener(None)
-    port = listener.address[1]
-    listener.close()
-    return port
 
 
 @needs_openssl
