@@ -48,15 +48,26 @@ bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
 static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
 {
     struct afn__ktls_end *end = BIO_get_data(bio);
-    int result;
+    struct afn__ktls *ktls = end ? end->ktls : NULL;
 
-    if (!end || !afn__ktls_is_receiving(end->ktls))
-        return afn__window_read(bio, end ? end->ktls->window : NULL, buffer, length, ret_length);
+    if (!ktls || !afn__ktls_is_receiving(ktls))
+        return afn__window_read(bio, ktls ? ktls->window : NULL, buffer, length, ret_length);
     BIO_clear_retry_flags(bio);
-    result = BIO_read_ex(end->ktls->socket, buffer, length, ret_length);
-    if (!result && BIO_should_retry(end->ktls->socket))
-        BIO_set_retry_read(bio);
-    return result;
+    if (!ktls->bad_record) {
+        int result;
+
+        errno = 0;
+        result = BIO_read_ex(ktls->socket, buffer, length, ret_length);
+        if (!result && BIO_should_retry(ktls->socket))
+            BIO_set_retry_read(bio);
+        if (result || !afn__ktls_note_bad_record(ktls, errno))
+            return result;
+    }
+    /* The socket keeps the error for who sends next, and that is the alert. */
+    afn__sys_get_error((int)BIO_get_fd(ktls->socket, NULL));
+    /* Only after -1 OpenSSL looks at errno. */
+    errno = ktls->bad_record;
+    return -1;
 }
 
 /* OpenSSL's answer to a peer that asks for new keys.  Where it writes for the kernel to encrypt
@@ -168,6 +179,14 @@ int afn__ktls_open(struct afn__ktls *ktls, int fd, bool wants_receive)
         return 0;
     afn__ktls_close(ktls);
     return -ENOMEM;
+}
+
+bool afn__ktls_note_bad_record(struct afn__ktls *ktls, int error)
+{
+    if (error != EBADMSG && error != EMSGSIZE && error != EINVAL)
+        return false;
+    ktls->bad_record = error;
+    return true;
 }
 
 static BIO *release(BIO *bio)

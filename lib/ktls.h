@@ -31,7 +31,8 @@ struct afn__ktls {
     const char *reason; /* why the kernel does not do what was asked for, as far as it is known */
     BIO *socket;        /* NULL where the kernel has no TLS */
     BIO *write_bio;
-    BIO *read_bio; /* NULL when the kernel is not to receive */
+    BIO *read_bio;  /* NULL when the kernel is not to receive */
+    int bad_record; /* what errno was for it */
     struct afn__ktls_end ends[2];
 };
 
@@ -45,6 +46,10 @@ void afn__ktls_close(struct afn__ktls *ktls);
 /* Has the kernel the keys? */
 bool afn__ktls_is_sending(const struct afn__ktls *ktls);
 bool afn__ktls_is_receiving(const struct afn__ktls *ktls);
+
+/* After a failed receive: is it errno of a record that could not be decrypted, or was none of TLS?
+ * OpenSSL finds it when it reads next, makes its own error of it, and an alert. */
+bool afn__ktls_note_bad_record(struct afn__ktls *ktls, int error);
 
 /* Why the kernel does not send, once the handshake is complete; NULL when it does. */
 const char *afn__ktls_get_reason(const struct afn__ktls *ktls);

@@ -25,7 +25,7 @@ static bool has_engine_input(const struct afn_stream *stream)
 }
 
 /* Where the kernel decrypts, it says EIO when the next record is none of the application: that one
- * is for the engine, which may go on to one that is, and keep a part of it. */
+ * is for the engine, which may go on to one that is, and keep a part of it.  So is a bad one. */
 static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t length,
                            bool *ret_drained)
 {
@@ -34,7 +34,7 @@ static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t lengt
     do {
         if (!has_engine_input(stream)) {
             count = afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
-            if (count != -EIO)
+            if (count != -EIO && !afn__stream_note_bad_record(stream, count))
                 return count;
         }
         *ret_drained = false;

@@ -71,6 +71,11 @@ static void note_kernel(struct afn_stream *stream)
         SSL_set_options(tls->ssl, SSL_OP_NO_RENEGOTIATION);
 }
 
+bool afn__stream_note_bad_record(const struct afn_stream *stream, ssize_t result)
+{
+    return result < 0 && afn__ktls_note_bad_record(get_tls(stream)->ktls, (int)-result);
+}
+
 size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length)
 {
     const struct afn_tls *tls = get_tls(stream);

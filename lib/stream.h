@@ -178,6 +178,9 @@ void afn__stream_forget_files(struct afn_stream *stream);
 /* Sends what the engine made for the wire; to be called after every function of the engine. */
 void afn__stream_drain_engine(struct afn_stream *stream);
 
+/* Where the kernel receives: is this its result for a record that the engine is to find bad? */
+bool afn__stream_note_bad_record(const struct afn_stream *stream, ssize_t result);
+
 /* How much to receive, of at most length bytes. */
 size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length);
 

@@ -217,6 +217,30 @@ def test_garbage_after_the_handshake_ends_the_connection(env):
     env.run(main())
 
 
+@tls_only
+@improvement("stock closes without sending the alert")
+@pytest.mark.parametrize("header, reason", [
+    (b"\x17\x03\x03\x00\x20", "SSLV3_ALERT_BAD_RECORD_MAC"),
+    (b"\x17\x03\x03\x7f\xff", "TLSV1_ALERT_RECORD_OVERFLOW"),
+    (b"\x17\x02\x03\x00\x20", "TLSV1_ALERT_PROTOCOL_VERSION"),
+], ids=["content", "length", "version"])
+def test_an_alert_tells_the_peer_of_its_bad_record(env, header, reason):
+    """T18: whoever found that it is bad, OpenSSL or the kernel."""
+    async def main():
+        receiver = Recorder()
+        _, peer = await env.raw_client(receiver)
+        await env.thread(peer.send, b"data")
+        await receiver.received(4)
+        await env.thread(peer.wire, header + b"garbage!" * 4)
+        assert isinstance(await receiver.lost(), ssl.SSLError)
+        with pytest.raises(ssl.SSLError) as caught:
+            await env.thread(peer.read_to_end)
+        assert caught.value.reason == reason
+        env.take_exceptions()
+
+    env.run(main())
+
+
 @pytest.mark.kinds("tcp", "unix")
 def test_a_known_loss_shows_in_is_closing_and_later_writes_warn(env, caplog):
     """T22: writes after the loss are dropped; from the fifth on a warning is logged."""
