@@ -49,11 +49,18 @@ int afn__tls_new(SSL *ssl, struct afn__shared_window *shared, struct afn_tls **r
     return 0;
 }
 
+/* A server's request for a certificate goes out with what OpenSSL writes next: where the kernel
+ * sends, that may be never. */
+static bool asks_later(const SSL *ssl)
+{
+    return SSL_get_verify_mode(ssl) & SSL_VERIFY_POST_HANDSHAKE;
+}
+
 int afn__tls_offer_ktls(struct afn_tls *tls, int fd, bool wants_receive, void (*flush)(void *user),
                         bool (*has_unsent)(void *user), void *user)
 {
     struct afn__ktls *ktls;
-    int result;
+    int result = 0;
 
     if (!afn_has_ktls() || !afn__ktls_is_asked_for(tls->ssl))
         return 0;
@@ -64,7 +71,10 @@ int afn__tls_offer_ktls(struct afn_tls *tls, int fd, bool wants_receive, void (*
     ktls->flush = flush;
     ktls->has_unsent = has_unsent;
     ktls->user = user;
-    result = afn__ktls_open(ktls, fd, wants_receive);
+    if (asks_later(tls->ssl))
+        ktls->reason = "a certificate may be asked for after the handshake";
+    else
+        result = afn__ktls_open(ktls, fd, wants_receive);
     if (result < 0)
         free(ktls);
     else
