@@ -370,6 +370,10 @@ class LoopAdapter(_Stock):
         return await super().sendfile(transport, file, offset, count, fallback=fallback)
 
     async def _sendfile_native(self, transp, file, offset, count):
+        is_tls = transp.get_extra_info("sslcontext") is not None
+        if is_tls and has_descriptor(file) and not is_plain(file):
+            # What TLS sends of a GzipFile must not depend on who encrypts.
+            raise asyncio.SendfileNotAvailableError("not what the file's descriptor has")
         self._check_sendfile_params(_STREAM, file, offset, count)
         if not has_descriptor(file):
             raise asyncio.SendfileNotAvailableError("not a regular file")
