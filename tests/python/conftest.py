@@ -7,6 +7,7 @@ where a test is marked with `improvement`.
 
 AFN_TEST_REQUIRE=1 makes a missing aiofastnet an error; without it those parameters are skipped.
 AFN_TEST_TIME_LIMIT is the limit of one test in seconds, for slow machines and sanitizers.
+AFN_TEST_KTLS=1 adds the kinds ktls12 and ktls13, TLS of ours by the kernel, which must have it.
 """
 import asyncio
 import faulthandler
@@ -21,10 +22,11 @@ sys.dont_write_bytecode = True      # the source tree may be read-only
 import pytest
 
 from support import env as environment
+from support import ktls
 from support.certs import Certificates
+from support.peers import TIME_LIMIT
 
-# Seconds for one test, then it fails; and then the process ends with all stacks.
-TIME_LIMIT = int(os.environ.get("AFN_TEST_TIME_LIMIT", 30))
+# Seconds after which the process ends with all stacks, when the limit of a test did not help.
 HARD_LIMIT = 3 * TIME_LIMIT
 # The versions whose stock transports are known to fail where `improvement` says so; a later patch
 # release may have mended some of it.
@@ -59,10 +61,14 @@ def pytest_generate_tests(metafunc):
     parameters = []
     for implementation in implementations:
         for kind in kinds:
-            if implementation == "stock" and kind == "pyengine":
-                continue        # stock has one engine: this would be tls13 again
+            if implementation == "stock" and kind in environment.OURS_ONLY:
+                continue        # stock has one engine: this would be another kind again
+            if kind in environment.KTLS and not ktls.WANTED:
+                continue
             parameters.append(pytest.param((implementation, kind),
                                            id=implementation + "-" + kind))
+    if not parameters and not ktls.WANTED:
+        parameters.append(pytest.param(None, marks=pytest.mark.skip("AFN_TEST_KTLS is not set")))
     metafunc.parametrize("env", parameters, indirect=True)
 
 
@@ -117,8 +123,23 @@ def env(request, certs):
         gc.collect()
     gc.freeze()         # the collections of the test need not look at what pytest has piled up
     made = environment.Env(implementation, kind, certs)
+    before = ktls.tally.start() if made.is_ktls else None
     yield made
     made.dispose()
+    if made.is_ktls:
+        ktls.tally.end(request.node.nodeid, before)
+
+
+def pytest_sessionfinish(session):
+    if ktls.tally.tests > 0 and ktls.tally.sending == 0 and session.exitstatus == 0:
+        session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    if ktls.tally.tests > 0:
+        terminalreporter.section("kernel TLS")
+        for line in ktls.tally.describe():
+            terminalreporter.line(line)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ except Exception:
 
 from support.protocols import turns
 
-pytestmark = [pytest.mark.kinds("tcp", "tls13", "pyengine"),
+pytestmark = [pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls12", "ktls13"),
               pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 BODY = bytes(range(256)) * 16384

@@ -157,7 +157,7 @@ def test_the_parts_of_writelines_arrive_in_order(env):
     env.run(main())
 
 
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 @improvement("stock's TLS transport hands everything on without pausing", kinds=TLS)
 @improvement("stock's writelines does not look at the mark", kinds=PLAIN, since=(3, 12),
              before=(3, 12, 9))

@@ -15,7 +15,7 @@ import sys
 
 import pytest
 
-from support.env import aiofastnet, uvloop
+from support.env import KTLS, aiofastnet, uvloop
 from support.protocols import Recorder, assert_same, echoing, live, until
 
 COUNTERS = ("bytes_received", "bytes_sent", "wire_bytes_received", "wire_bytes_sent",
@@ -30,6 +30,7 @@ def engine_of(env):
 
 
 @ours_only
+@pytest.mark.kinds("tcp", "unix", "tls12", "tls13", "pyengine")
 def test_a_transport_tells_its_engine_and_its_counters(env):
     """What one side sent over the wire is what the other one received."""
     async def main():
@@ -75,6 +76,25 @@ def check_records(env, client, server):
 
 
 @ours_only
+@pytest.mark.kinds(*KTLS)
+def test_what_the_kernel_encrypts_is_counted_in_the_clear(env):
+    """It takes bytes and makes the records, of which nobody hears."""
+    async def main():
+        sender = Recorder()
+        transport = await env.pair(echoing(), sender)
+        before = transport.get_extra_info("aiofastnet")
+        transport.write(b"x" * 50000)
+        await sender.received(50000)
+        after = transport.get_extra_info("aiofastnet")
+        assert after["engine"] == "openssl"
+        assert after["bytes_sent"] == after["bytes_received"] == 50000
+        assert after["wire_bytes_sent"] == before["wire_bytes_sent"] + 50000
+        assert after["records_sent"] == before["records_sent"]
+
+    env.run(main())
+
+
+@ours_only
 @pytest.mark.kinds("tcp", "tls13")
 def test_the_counters_stay_when_the_connection_is_gone(env):
     """T24: valid after close."""
@@ -96,7 +116,7 @@ def test_the_counters_stay_when_the_connection_is_gone(env):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 def test_the_times_of_a_full_buffer_are_counted(env):
     async def main():
         receiver, sender = Recorder(made=lambda _, transport: transport.pause_reading()), Recorder()
@@ -377,7 +397,7 @@ def test_changes_of_state_are_logged(env, log):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 def test_the_reason_of_a_loss_is_logged(env, log):
     async def main():
         receiver, sender = Recorder(), Recorder(data=lambda *_: 1 / 0)
@@ -425,7 +445,7 @@ def test_an_upgrade_is_logged(env, log):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13")
+@pytest.mark.kinds("tcp", "tls13", "ktls13")
 def test_the_level_may_change_while_a_connection_lives(env, log):
     async def main():
         logger = logging.getLogger("aiofastnet")
@@ -445,7 +465,7 @@ def test_the_level_may_change_while_a_connection_lives(env, log):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 def test_reads_and_writes_do_not_ask_the_logger(env, monkeypatch):
     async def main():
         receiver, sender = echoing(), Recorder()
@@ -462,7 +482,7 @@ def test_reads_and_writes_do_not_ask_the_logger(env, monkeypatch):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13")
+@pytest.mark.kinds("tcp", "tls13", "ktls13")
 def test_many_changes_in_one_dispatch_ask_the_logger_once(env, monkeypatch):
     async def main():
         server = await env.start_server(lambda: Recorder(data=close_all))
@@ -486,7 +506,7 @@ def test_many_changes_in_one_dispatch_ask_the_logger_once(env, monkeypatch):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 @pytest.mark.parametrize("method", ["isEnabledFor", "debug"])
 def test_a_logger_that_fails_does_no_harm(env, log, monkeypatch, method):
     async def main():
@@ -510,7 +530,7 @@ def test_a_logger_that_fails_does_no_harm(env, log, monkeypatch, method):
 
 
 @ours_only
-@pytest.mark.kinds("tcp", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "tls13", "pyengine", "ktls13")
 def test_who_logs_may_close_the_transport(env, log, monkeypatch):
     """Like every callback."""
     async def main():

@@ -199,7 +199,7 @@ def test_the_loop_refuses_to_watch_the_descriptor_of_a_transport(env):
     env.run(main())
 
 
-@pytest.mark.kinds("tcp", "unix", "tls13", "pyengine")
+@pytest.mark.kinds("tcp", "unix", "tls13", "pyengine", "ktls13")
 def test_sendfile_sends_the_file(env, tmp_path):
     """loop.sendfile with and without a position, by whatever way; compared byte for byte."""
     path = tmp_path / "file"

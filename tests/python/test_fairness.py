@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from support.marks import inet_only
 from support.protocols import Recorder, assert_same, echoing, turns, until
 
 MIB = 1024 * 1024
@@ -98,7 +99,7 @@ def test_quiet_connections_are_served_during_a_flood(env):
     env.run(main())
 
 
-@pytest.mark.kinds("tcp", "tls12", "tls13", "pyengine")
+@inet_only
 def test_resets_floods_and_garbage_lose_nothing_of_others(env):
     """Bad input: a good connection echoes all its bytes while others misbehave."""
     async def main():

@@ -4,13 +4,17 @@ import ctypes
 import gc
 import os
 import ssl
+import sys
 
 import pytest
 
 from support.marks import improvement, one_tls
+from support.peers import TIME_LIMIT
 from support.protocols import Recorder, echoing, live, turns, until
 
 MIB = 1 << 20
+# Its default would limit how slow a machine may be.
+LONG_SHUTDOWN = {"ssl_shutdown_timeout": TIME_LIMIT} if sys.version_info >= (3, 11) else {}
 # Bytes; a connection that stays has 100 KiB at its two ends, most of it the SSLs'.
 LITTLE = 8192
 
@@ -96,7 +100,7 @@ def test_flood_during_the_shutdown_needs_no_memory(env):
     """T17: a peer that sends 64 MiB and only then answers; they are read and dropped."""
     async def flood(size):
         receiver = Recorder()
-        transport, peer = await env.raw_client(receiver)
+        transport, peer = await env.raw_client(receiver, **LONG_SHUTDOWN)
 
         def pour():
             assert peer.got_close_notify()

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
+from support.env import TLS
 from support.marks import improvement
 from support.protocols import Recorder, assert_same, echoing, turns, until
 
 # The kind decides the TLS version and engine here; the connections begin without TLS.
-pytestmark = [pytest.mark.kinds("unix", "tls12", "tls13", "pyengine"), pytest.mark.upgrades]
+pytestmark = [pytest.mark.kinds("unix", *TLS), pytest.mark.upgrades]
 
 needs_writer = pytest.mark.skipif(sys.version_info < (3, 11),
                                   reason="StreamWriter.start_tls is new in Python 3.11")

@@ -51,7 +51,7 @@ def spoil_error_queue():
         pytest.skip("no libcrypto of OpenSSL 3")
 
 
-@pytest.mark.kinds("tls12", "tls13")
+@pytest.mark.kinds("tls12", "tls13", "ktls12", "ktls13")
 @improvement("stock takes the entry for an error of its own call")
 def test_a_stale_entry_in_the_error_queue_is_harmless(env):
     """T8: before the handshake, before reads and writes, and before the shutdown."""
@@ -160,7 +160,7 @@ def test_a_renegotiation_asked_by_the_server_leaves_data_intact(env):
 
 
 @needs_openssl
-@pytest.mark.kinds("tls12")
+@pytest.mark.kinds("tls12", "ktls12")
 def test_a_renegotiation_asked_by_the_client_never_hangs(env):
     """T9: refused or done, the connection ends or goes on."""
     async def main():

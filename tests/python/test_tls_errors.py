@@ -10,7 +10,6 @@ import sys
 
 import pytest
 
-from support.env import Env
 from support.marks import one_tls, tls_only
 from support.peers import RawPeer, socket_pair
 from support.protocols import Recorder, echoing, turns, until
@@ -37,7 +36,7 @@ def same_on_stock(env, attempt, *args):
     """Run `attempt` on the implementation and on stock; its facts, which must be the same."""
     error = env.run(attempt(env, *args))
     if not env.is_stock:
-        oracle = Env("stock", "tls13" if env.kind == "pyengine" else env.kind, env.certs)
+        oracle = env.oracle()
         try:
             assert error == oracle.run(attempt(oracle, *args))
         finally:
@@ -123,7 +122,7 @@ def test_an_expired_certificate(env):
 
 
 def other_version(env):
-    return ssl.TLSVersion.TLSv1_3 if env.kind == "tls12" else ssl.TLSVersion.TLSv1_2
+    return ssl.TLSVersion.TLSv1_3 if env.is_old_tls else ssl.TLSVersion.TLSv1_2
 
 
 def test_no_common_protocol_version_for_the_client(env):
@@ -148,7 +147,7 @@ def test_no_common_protocol_version_for_the_server(env):
     assert "PROTOCOL" in error.reason or "VERSION" in error.reason
 
 
-@pytest.mark.kinds("tls12")
+@pytest.mark.kinds("tls12", "ktls12")
 def test_no_shared_cipher(env):
     """T5: the server's certificate fits none of the client's ciphers."""
     async def attempt(env):

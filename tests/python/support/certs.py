@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Certificates of one test session, made with the openssl command."""
+import copy
 import ssl
 import subprocess
 
@@ -9,6 +10,7 @@ class Certificates:
 
     def __init__(self, directory):
         self.directory = directory
+        self._prepare = lambda context: None
         self.ca = self._path("ca.pem")
         self._key("ca")
         self._openssl("req", "-x509", "-new", "-key", self._path("ca.key"), "-subj", "/CN=Test CA",
@@ -57,15 +59,23 @@ class Certificates:
         """Arguments of SSLContext.load_cert_chain for the named certificate."""
         return self._path(name + ".pem"), self._path(name + ".key")
 
+    def with_contexts(self, prepare):
+        """The same certificates, in contexts that are given to `prepare` first."""
+        same = copy.copy(self)
+        same._prepare = prepare
+        return same
+
     def server_context(self, version=None, name="server"):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.chain(name))
         pin(context, version)
+        self._prepare(context)
         return context
 
     def client_context(self, version=None, cafile=None):
         context = ssl.create_default_context(cafile=cafile or self.ca)
         pin(context, version)
+        self._prepare(context)
         return context
 
 

@@ -29,8 +29,11 @@ except ImportError:
     aiofastnet = None
 
 IMPLEMENTATIONS = ("stock", "ours", "ours_uvloop")
-KINDS = ("tcp", "unix", "tls12", "tls13", "pyengine")
-TLS = ("tls12", "tls13", "pyengine")
+KINDS = ("tcp", "unix", "tls12", "tls13", "pyengine", "ktls12", "ktls13")
+KTLS = ("ktls12", "ktls13")
+# The kinds that only ours has, and what is the same to a stock loop.
+OURS_ONLY = {"pyengine": "tls13", "ktls12": "tls12", "ktls13": "tls13"}
+TLS = ("tls12", "tls13", "pyengine") + KTLS
 PLAIN = ("tcp", "unix")
 
 
@@ -51,6 +54,18 @@ def make_loop(implementation):
     return loop
 
 
+def want_ktls(context):
+    aiofastnet.set_ktls(context, send=True, receive=True)
+
+
+def check_ktls():
+    """After a silent fall-back everything else would be as it should."""
+    for recorder in protocols.live:
+        transport = recorder.transport
+        if transport is not None and transport.get_extra_info("cipher") is not None:
+            assert transport.get_extra_info("ktls_send_enabled"), transport
+
+
 def open_fds():
     """The open descriptors of the process and what they are."""
     found = {}
@@ -66,13 +81,17 @@ class Env:
     def __init__(self, implementation, kind, certs):
         self.implementation = implementation
         self.kind = kind
-        self.certs = certs
+        self.is_ktls = kind in KTLS
+        self._plain_certs = certs
+        self.certs = certs.with_contexts(want_ktls) if self.is_ktls else certs
+        self.expects_ktls = self.is_ktls    # False where something else is below TLS
         self.is_stock = implementation == "stock"
         self.is_uvloop = implementation.endswith("uvloop")
         self.is_tls = kind in TLS
         self.is_unix = kind == "unix"
-        self.version = {"tls12": ssl.TLSVersion.TLSv1_2, "tls13": ssl.TLSVersion.TLSv1_3,
-                        "pyengine": ssl.TLSVersion.TLSv1_3}.get(kind)
+        self.is_old_tls = kind in ("tls12", "ktls12")
+        self.version = None if not self.is_tls else (
+            ssl.TLSVersion.TLSv1_2 if self.is_old_tls else ssl.TLSVersion.TLSv1_3)
         self.directory = tempfile.mkdtemp(prefix="afn")
         self.exceptions = []    # contexts of call_exception_handler that no test has taken
         self.check_references = True
@@ -80,6 +99,10 @@ class Env:
         self._peers = []
         self._threads = []
         self._paths = 0
+
+    def oracle(self):
+        """What stock asyncio has in place of this."""
+        return Env("stock", OURS_ONLY.get(self.kind, self.kind), self._plain_certs)
 
     # Running
 
@@ -100,6 +123,8 @@ class Env:
                 result = function(loop)
                 loop.run_until_complete(self._settle())
             references = [weakref.ref(loop)] if self.check_references else []
+            if self.expects_ktls:
+                check_ktls()
         finally:
             transports = [weakref.ref(recorder.transport) for recorder in protocols.live
                           if recorder.transport is not None]

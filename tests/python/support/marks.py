@@ -8,5 +8,5 @@ tls_only = pytest.mark.kinds(*TLS)
 plain_only = pytest.mark.kinds(*PLAIN)
 tcp_only = pytest.mark.kinds("tcp")
 inet_only = pytest.mark.kinds("tcp", *TLS)
-one_tls = pytest.mark.kinds("tls13", "pyengine")
+one_tls = pytest.mark.kinds("tls13", "pyengine", "ktls13")
 improvement = pytest.mark.improvement

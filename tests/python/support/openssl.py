@@ -45,7 +45,7 @@ class Command:
 
 
 def version_flag(env):
-    return "-tls1_2" if env.kind == "tls12" else "-tls1_3"
+    return "-tls1_2" if env.is_old_tls else "-tls1_3"
 
 
 async def free_port(env):

@@ -5,7 +5,9 @@ import socket
 import ssl
 import struct
 
-PATIENCE = 15       # seconds after which a blocking call of a peer fails instead of hanging
+# Seconds for one test, and those after which a blocking call of a peer fails instead of hanging.
+TIME_LIMIT = int(os.environ.get("AFN_TEST_TIME_LIMIT", 30))
+PATIENCE = TIME_LIMIT / 2
 
 # Python sets it in every context; a peer is to tell close_notify from an end without it.
 IGNORE_UNEXPECTED_EOF = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
