@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from support.env import make_loop
+from support.env import KTLS, make_loop, want_ktls
 
 
 class Echo(asyncio.Protocol):
@@ -24,16 +24,21 @@ class Echo(asyncio.Protocol):
         self.done.set_result(None)
 
 
+def make_context(kind, certificate, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    if kind in KTLS:
+        want_ktls(context)
+    return context
+
+
 async def main(loop, kind, path, certificate, key):
     done = loop.create_future()
     if kind == "unix":
         server = await loop.create_unix_server(lambda: Echo(done), path)
         print(path, flush=True)
     else:
-        context = None
-        if kind != "tcp":
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate, key)
+        context = None if kind == "tcp" else make_context(kind, certificate, key)
         server = await loop.create_server(lambda: Echo(done), "127.0.0.1", 0, ssl=context)
         print(server.sockets[0].getsockname()[1], flush=True)
     await done
