@@ -133,6 +133,7 @@ class Reactor:
     def get_transport(self, fd: int) -> Union[Transport, DatagramTransport, None]: ...
 
 __version__: str
+c_api: object  # the capsule of <aiofastnet/python.h>
 
 class _CoreInfo(TypedDict):
     version: str

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "callbacks.h"
 
+#include "compiled.h"
 #include "diagnostics.h"
 
 static PyObject *run_in(PyObject *context, TransportObject *transport, PyObject *callable,
@@ -198,6 +199,67 @@ void callbacks_data_received(TransportObject *transport, PyObject *bytes)
     if (result == NULL)
         fail_or_go_on(transport, FATAL "protocol.data_received() call failed.");
     Py_XDECREF(result);
+}
+
+/* A class or an object may get another data_received() at any time.  -1 with an exception. */
+static int has_method(TransportObject *transport, PyObject *protocol, PyObject *method)
+{
+    PyObject *found = PyObject_GetAttr(protocol, transport->reactor->state->names.data_received);
+    int result;
+
+    if (found == NULL)
+        return -1;
+    result = Py_TYPE(found) == Py_TYPE(method) ? PyObject_RichCompareBool(found, method, Py_EQ) : 0;
+    Py_DECREF(found);
+    return result;
+}
+
+/* 1, or -1 with an exception. */
+static int call_compiled(int (*function)(PyObject *, const void *, size_t), PyObject *protocol,
+                         const void *data, size_t length)
+{
+    int r = function(protocol, data, length);
+
+    if (r < 0 && !PyErr_Occurred())
+        PyErr_Format(PyExc_SystemError, "%.200s: data_received failed without an exception",
+                     Py_TYPE(protocol)->tp_name);
+    return PyErr_Occurred() ? -1 : 1;
+}
+
+/* 1; 0 when the method is to be called instead; or -1 with an exception. */
+static int run_compiled(TransportObject *transport, const void *data, size_t length)
+{
+    struct compiled_protocol *compiled = transport->compiled;
+    int (*function)(PyObject *, const void *, size_t) = compiled->data_received;
+    /* set_protocol() may drop them. */
+    PyObject *protocol = Py_NewRef(transport->protocol);
+    PyObject *capsule = Py_NewRef(compiled->capsule);
+    PyObject *method = Py_XNewRef(compiled->method);
+    int r = -1;
+
+    if (transport->reactor->lent != NULL)
+        transport_release_lent(transport->reactor->lent);
+    if (PyContext_Enter(transport->context) == 0) {
+        r = method == NULL ? 1 : has_method(transport, protocol, method);
+        if (r > 0)
+            r = call_compiled(function, protocol, data, length);
+        if (PyContext_Exit(transport->context) < 0)
+            r = -1;
+    }
+    Py_XDECREF(method);
+    Py_DECREF(capsule);
+    Py_DECREF(protocol);
+    return r;
+}
+
+void callbacks_compiled_data_received(TransportObject *transport, const void *data, size_t length)
+{
+    int r = run_compiled(transport, data, length);
+
+    if (r < 0)
+        fail_or_go_on(transport, FATAL "protocol.data_received() call failed.");
+    else if (r == 0)
+        callbacks_data_received(transport, PyBytes_FromStringAndSize(data, (Py_ssize_t)length));
 }
 
 /* asyncio calls these from the loop, which reports an exception and goes on. */

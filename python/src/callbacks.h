@@ -15,6 +15,8 @@ PyObject *callbacks_run(TransportObject *transport, PyObject *callable, PyObject
 
 /* Takes the reference to bytes; NULL stands for an exception in making them. */
 void callbacks_data_received(TransportObject *transport, PyObject *bytes);
+/* Of a transport whose protocol is compiled. */
+void callbacks_compiled_data_received(TransportObject *transport, const void *data, size_t length);
 void callbacks_buffer_updated(TransportObject *transport, size_t length);
 
 /* Takes both references; NULL stands for an exception in making them. */

@@ -7,6 +7,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdbool.h>
 #include <structmember.h>
 
 #if PY_VERSION_HEX < 0x03090000
@@ -30,6 +31,12 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 #else
 #define COMPAT_TPFLAGS_IMMUTABLE Py_TPFLAGS_IMMUTABLETYPE
 #endif
+
+/* Can nobody give the class another method? */
+static inline bool compat_is_immutable(PyTypeObject *type)
+{
+    return !(type->tp_flags & Py_TPFLAGS_HEAPTYPE) || (type->tp_flags & COMPAT_TPFLAGS_IMMUTABLE);
+}
 
 /* Takes the raised exception out of the thread: one object, with its traceback. */
 static inline PyObject *compat_take_exception(void)
@@ -63,6 +70,17 @@ static inline void compat_raise_exception(PyObject *exception)
     }
     PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception,
                   PyException_GetTraceback(exception));
+#endif
+}
+
+/* Does the class or a base define the name?  1, 0, or -1 with an exception. */
+static inline int compat_has_class_attribute(PyTypeObject *type, PyObject *name)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyObject_HasAttrWithError((PyObject *)type, name);
+#else
+    /* Private, but in all of these; the public ones make an exception each time there is none. */
+    return _PyType_Lookup(type, name) != NULL;
 #endif
 }
 

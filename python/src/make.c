@@ -62,14 +62,16 @@ static int open_socket(TransportObject *transport, PyObject *sock, PyObject *ser
     return transport_attach_server(transport, server);
 }
 
-/* Nobody has seen it, so nobody is to be warned about it. */
+/* Nobody has seen it, so nobody is to be warned about it.  Takes NULL, too. */
 static PyObject *discard(TransportObject *transport)
 {
     PyObject *exception = compat_take_exception();
 
-    transport->finished = true;
-    transport_drop(transport);
-    Py_DECREF(transport);
+    if (transport != NULL) {
+        transport->finished = true;
+        transport_drop(transport);
+        Py_DECREF(transport);
+    }
     compat_raise_exception(exception);
     return NULL;
 }
@@ -122,9 +124,7 @@ PyObject *reactor_make_socket_transport(ReactorObject *self, PyObject *args, PyO
         reactor_check_thread(self) < 0)
         return NULL;
     transport = new_transport(self, TRANSPORT_SOCKET, protocol);
-    if (transport == NULL)
-        return NULL;
-    if (set_extra(transport, extra) < 0 ||
+    if (transport == NULL || set_extra(transport, extra) < 0 ||
         open_socket(transport, sock, server, AFN_STREAM_PAUSED) < 0 ||
         schedule_start(transport, waiter) < 0)
         return discard_with_socket(transport, sock);
@@ -142,10 +142,8 @@ PyObject *reactor_make_datagram_transport(ReactorObject *self, PyObject *args, P
         reactor_check_thread(self) < 0)
         return NULL;
     transport = new_transport(self, TRANSPORT_DATAGRAM, protocol);
-    if (transport == NULL)
-        return NULL;
-    if (set_extra(transport, extra) < 0 || datagram_open(transport, sock, address) < 0 ||
-        schedule_start(transport, waiter) < 0)
+    if (transport == NULL || set_extra(transport, extra) < 0 ||
+        datagram_open(transport, sock, address) < 0 || schedule_start(transport, waiter) < 0)
         return discard_with_socket(transport, sock);
     return (PyObject *)transport;
 }
@@ -180,10 +178,8 @@ PyObject *reactor_make_ssl_transport(ReactorObject *self, PyObject *args, PyObje
         return NULL;
     request.server_side = server_side;
     transport = new_transport(self, TRANSPORT_SOCKET, protocol);
-    if (transport == NULL)
-        return NULL;
-    if (set_extra(transport, extra) < 0 || tls_prepare(transport, &request) < 0 ||
-        open_socket(transport, sock, server, 0) < 0 ||
+    if (transport == NULL || set_extra(transport, extra) < 0 ||
+        tls_prepare(transport, &request) < 0 || open_socket(transport, sock, server, 0) < 0 ||
         tls_start(transport, transport->stream, NULL, 0) < 0)
         return discard_with_socket(transport, sock);
     if (waiter != Py_None)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "module.h"
 
+#include "capsule.h"
 #include "carrier.h"
 #include "imports.h"
 #include "info.h"
@@ -75,7 +76,7 @@ static int module_exec(PyObject *module)
             return -1;
     }
     state->carrier_type = carrier_make_type(module);
-    return state->carrier_type == NULL ? -1 : 0;
+    return state->carrier_type == NULL ? -1 : capsule_add(module);
 }
 
 /* The structs of names and imports hold nothing but references. */

@@ -10,6 +10,7 @@
 
 /* Attribute names and keys that are used while a connection lives; interned once. */
 #define MODULE_NAMES(X)                                                                            \
+    X(__aiofastnet_protocol__)                                                                    \
     X(_attach)                                                                                     \
     X(_detach)                                                                                     \
     X(_begin_reading)                                                                              \

@@ -70,12 +70,16 @@ int server_traverse(ReactorObject *reactor, visitproc visit, void *arg)
     return 0;
 }
 
-/* A connection that did not come to life: asyncio says so in debug mode only. */
+/*
+ * A connection that did not come to life.  asyncio says so in debug mode only; but it refuses no
+ * protocol, so nobody would expect that.
+ */
 static void report_failure(ReactorObject *reactor, PyObject *protocol, TransportObject *transport)
 {
     PyObject *exception = callbacks_catch(reactor), *context;
+    bool is_refused = protocol != NULL && transport->protocol == NULL;
 
-    if (exception != NULL && reactor_is_debug(reactor)) {
+    if (exception != NULL && (is_refused || reactor_is_debug(reactor))) {
         context = Py_BuildValue("{s:s,s:O}", "message",
                                 "Error on transport creation for incoming connection", "exception",
                                 exception);

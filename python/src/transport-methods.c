@@ -188,7 +188,7 @@ static PyObject *method_start(TransportObject *self, PyObject *waiter)
     Py_RETURN_NONE;
 }
 
-static PyObject *method_get_write_buffer_size(TransportObject *self, PyObject *unused)
+PyObject *transport_get_write_buffer_size(TransportObject *self, PyObject *unused)
 {
     size_t size = 0;
     Py_ssize_t below = 0;
@@ -422,7 +422,7 @@ PyObject *transport_repr(TransportObject *self)
      METH_VARARGS | METH_KEYWORDS, "set_write_buffer_limits($self, high=None, low=None)\n--\n\n"}, \
     {"get_write_buffer_limits", METHOD(method_get_write_buffer_limits), METH_NOARGS,               \
      "get_write_buffer_limits($self)\n--\n\n"},                                                    \
-    {"get_write_buffer_size", METHOD(method_get_write_buffer_size), METH_NOARGS,                   \
+    {"get_write_buffer_size", METHOD(transport_get_write_buffer_size), METH_NOARGS,                \
      "get_write_buffer_size($self)\n--\n\n"},
 
 PyMethodDef transport_methods[] = {

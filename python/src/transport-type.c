@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport.h"
 
+#include "compiled.h"
 #include "tls.h"
 
 /* The types of transports: their slots, and what the collector does with their objects. */
 
 static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
 {
+    int result;
+
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->extra);
     Py_VISIT(self->reactor);
@@ -26,7 +29,8 @@ static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
     Py_VISIT(self->carrier);
     if (transport_is_pipe(self))
         Py_VISIT(((PipeTransportObject *)self)->dict);
-    return tls_traverse(self, visit, arg);
+    result = compiled_traverse(self->compiled, visit, arg);
+    return result != 0 ? result : tls_traverse(self, visit, arg);
 }
 
 static void drop_and_close(TransportObject *self)
@@ -88,6 +92,12 @@ static void transport_dealloc(TransportObject *self)
     Py_CLEAR(self->reactor);
     type->tp_free(self);
     Py_DECREF(type);
+}
+
+/* Nothing is derived from the types, in no interpreter. */
+bool transport_is_one(PyObject *object)
+{
+    return Py_TYPE(object)->tp_dealloc == (destructor)transport_dealloc;
 }
 
 static PyMemberDef transport_members[] = {

@@ -2,6 +2,7 @@
 #include "transport.h"
 
 #include "callbacks.h"
+#include "compiled.h"
 #include "endpoint.h"
 #include "carrier.h"
 #include "diagnostics.h"
@@ -91,6 +92,16 @@ static void on_bytes_filled(struct afn_stream *stream, void *user, size_t length
         bytes = PyBytes_FromStringAndSize(PyBytes_AS_STRING(bytes), (Py_ssize_t)length);
     }
     callbacks_data_received(self, bytes);
+    Py_DECREF(self);
+}
+
+static void on_compiled_data(struct afn_stream *stream, void *user, const void *data, size_t length)
+{
+    TransportObject *self = user;
+
+    (void)stream;
+    Py_INCREF(self);
+    callbacks_compiled_data_received(self, data, length);
     Py_DECREF(self);
 }
 
@@ -240,6 +251,15 @@ static const struct afn_stream_handler bytes_handler = {
     .closed = on_closed,
 };
 
+static const struct afn_stream_handler compiled_handler = {
+    .size = sizeof(compiled_handler),
+    .data = on_compiled_data,
+    .eof = on_eof,
+    .secured = on_secured,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
 static const struct afn_stream_handler buffer_handler = {
     .size = sizeof(buffer_handler),
     .get_buffer = on_get_buffer,
@@ -254,6 +274,8 @@ static const struct afn_stream_handler *get_handler(const TransportObject *self)
 {
     if (self->buffered)
         return &buffer_handler;
+    if (self->compiled != NULL)
+        return &compiled_handler;
     return self->receives_much ? &bytes_handler : &data_handler;
 }
 
@@ -383,26 +405,38 @@ int transport_take_over(TransportObject *self, TransportObject *old)
     return 0;
 }
 
-/* Takes the reference to protocol, which may be NULL. */
-static void replace_protocol(TransportObject *self, PyObject *protocol)
+/* Takes compiled, and the reference to protocol; both may be NULL. */
+static void replace_protocol(TransportObject *self, PyObject *protocol,
+                             struct compiled_protocol *compiled)
 {
+    struct compiled_protocol *old_compiled = self->compiled;
     PyObject *old;
 
+    self->compiled = compiled;
     Py_BEGIN_CRITICAL_SECTION(self);
     old = self->protocol;
     self->protocol = protocol;
     Py_END_CRITICAL_SECTION();
+    compiled_free(old_compiled);
     Py_XDECREF(old);
+}
+
+static bool receives_data(const TransportObject *self)
+{
+    return self->role == TRANSPORT_SOCKET || self->role == TRANSPORT_READ_PIPE;
 }
 
 int transport_set_protocol(TransportObject *self, PyObject *protocol)
 {
-    int buffered = PyObject_IsInstance(protocol, self->reactor->state->imports.buffered_protocol);
+    struct module_state *state = self->reactor->state;
+    struct compiled_protocol *compiled = NULL;
+    int buffered = PyObject_IsInstance(protocol, state->imports.buffered_protocol);
 
-    if (buffered < 0)
+    if (buffered < 0 ||
+        (!buffered && receives_data(self) && compiled_find(state, protocol, &compiled) < 0))
         return -1;
     self->buffered = buffered;
-    replace_protocol(self, Py_NewRef(protocol));
+    replace_protocol(self, Py_NewRef(protocol), compiled);
     if (self->stream != NULL)
         afn_stream_set_handler(self->stream, get_handler(self), self);
     return 0;
@@ -506,7 +540,7 @@ void transport_close_socket(TransportObject *self)
 void transport_clear_references(TransportObject *self)
 {
     transport_release_lent(self);
-    replace_protocol(self, NULL);
+    replace_protocol(self, NULL, NULL);
     Py_CLEAR(self->exception);
     Py_CLEAR(self->closing_context);
     Py_CLEAR(self->waiter);

@@ -9,6 +9,7 @@
 #include <aiofastnet/datagram.h>
 #include <aiofastnet/stream.h>
 
+struct compiled_protocol;
 struct transport_tls;
 
 /* What a transport is to asyncio; each has a type of its own. */
@@ -31,7 +32,8 @@ typedef struct TransportObject {
     ReactorObject *reactor;
     PyObject *context; /* contextvars: all callbacks run in it, but connection_lost() */
     PyObject *protocol;
-    struct transport_tls *tls; /* NULL without TLS */
+    struct compiled_protocol *compiled; /* what the protocol has in C, or NULL */
+    struct transport_tls *tls;          /* NULL without TLS */
     enum transport_role role;
 
     /* What other threads may ask for, and so see while it changes. */
@@ -101,6 +103,9 @@ static inline bool transport_is_pipe(const TransportObject *self)
 
 PyTypeObject *transport_make_type(PyObject *module, struct module_state *state,
                                   enum transport_role role);
+
+/* Is the object a transport of any of the types? */
+bool transport_is_one(PyObject *object);
 
 /* A transport without a stream, or without a datagram socket. */
 TransportObject *transport_new(ReactorObject *reactor, enum transport_role role,
@@ -185,12 +190,21 @@ extern PyGetSetDef transport_pipe_getset[];
 PyObject *transport_repr(TransportObject *self);
 PyObject *transport_write(TransportObject *self, PyObject *data);
 PyObject *transport_writelines(TransportObject *self, PyObject *list);
+PyObject *transport_get_write_buffer_size(TransportObject *self, PyObject *unused);
 PyObject *transport_begin_sendfile(TransportObject *self, PyObject *args);
 PyObject *transport_end_sendfile(TransportObject *self, PyObject *unused);
 PyObject *transport_get_sendfile_mode(TransportObject *self, void *closure);
 
 /* Refuses what is not bytes-like; 0, or -1 with TypeError. */
 int transport_check_data(TransportObject *self, PyObject *data);
+
+/*
+ * Before a call of afn_stream_write() or its like, outside of write(), and after it.  begin returns
+ * 1, 0 when there is nothing to write, or nobody to write to, or -1 with an exception; end takes
+ * the result of the call, and returns 0, or -1 with an exception.
+ */
+int transport_begin_write(TransportObject *self, size_t length);
+int transport_end_write(TransportObject *self, int result);
 
 /* The result of a write that came too late. */
 PyObject *transport_drop_write(TransportObject *self);

@@ -157,14 +157,19 @@ int transport_check_data(TransportObject *self, PyObject *data)
     return -1;
 }
 
+static int check_write(TransportObject *self)
+{
+    if (transport_check_writable(self, "Cannot call write() after write_eof()") < 0)
+        return -1;
+    return check_no_file(self, "write");
+}
+
 static PyObject *write_slowly(TransportObject *self, PyObject *data)
 {
     bool failed;
     int r;
 
-    if (transport_check_data(self, data) < 0 ||
-        transport_check_writable(self, "Cannot call write() after write_eof()") < 0 ||
-        check_no_file(self, "write") < 0)
+    if (transport_check_data(self, data) < 0 || check_write(self) < 0)
         return NULL;
     if (self->stream == NULL) {
         /* Nothing is not dropped. */
@@ -177,16 +182,43 @@ static PyObject *write_slowly(TransportObject *self, PyObject *data)
     return failed ? NULL : end_write(self, r);
 }
 
+/* Is there nothing to be checked? */
+static bool is_ready(TransportObject *self)
+{
+    return reactor_is_mine(self->reactor) && self->stream != NULL && !self->sending_file;
+}
+
 PyObject *transport_write(TransportObject *self, PyObject *data)
 {
-    if (PyBytes_CheckExact(data) && reactor_is_mine(self->reactor) && self->stream != NULL &&
-        !self->sending_file) {
+    if (PyBytes_CheckExact(data) && is_ready(self)) {
         size_t length = (size_t)PyBytes_GET_SIZE(data);
 
         if (length > 0 && length < KEEP_SIZE)
             return end_write(self, afn_stream_write(self->stream, PyBytes_AS_STRING(data), length));
     }
     return write_slowly(self, data);
+}
+
+static int to_status(PyObject *result)
+{
+    Py_XDECREF(result);
+    return result == NULL ? -1 : 0;
+}
+
+int transport_begin_write(TransportObject *self, size_t length)
+{
+    if (length > 0 && is_ready(self))
+        return 1;
+    if (check_write(self) < 0)
+        return -1;
+    if (length == 0)
+        return 0;
+    return self->stream != NULL ? 1 : to_status(transport_drop_write(self));
+}
+
+int transport_end_write(TransportObject *self, int result)
+{
+    return to_status(end_write(self, result));
 }
 
 /* Either every part is written or none: find out first whether they can be. */

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # The manual says what the headers and the version script say: every public function, as it is
 # declared, every structure and constant, and nothing else; each function has a page of its name,
-# references lead somewhere, and the examples compile.  Then mandoc checks the pages.
-: "${srcdir:=.}" "${CC:=cc}"
+# references lead somewhere, and the examples compile.  Then mandoc checks the pages.  python.h, whose
+# functions are in the header itself, is read with an empty Python.h: Python need not be there.
+: "${srcdir:=.}" "${CC:=cc}" "${PYTHON_CPPFLAGS=}"
 top=$srcdir/../..
 headers=$top/include/aiofastnet
 pages=$top/man
@@ -42,11 +43,20 @@ trap 'rm -rf $work' EXIT
 
 $CC -E -P -I"$top/include" "$headers/aiofastnet.h" | sed '/^#/d; s/_Bool/bool/g' |
     tr '\n' ' ' > $work/header
-tr ';' '\n' < $work/header | grep -v '^ *typedef' | grep '\<afn_[a-z_]*(' |
-    squeeze > $work/prototypes
+mkdir $work/no-python
+: > $work/no-python/Python.h
+$CC -E -P -I$work/no-python -I"$top/include" "$headers/python.h" | tr '\n' ' ' >> $work/header
+inline=$(sed -n 's/^static inline .*\<\(afn_python_[a-z_]*\)(.*/\1/p' "$headers/python.h")
+test -n "$inline" || complain "no functions in python.h"
+# Up to the body, where there is one.
+tr ';' '\n' < $work/header | grep -v '^ *typedef' | sed 's/.*static inline//; s/).*{.*/)/' |
+    grep '\<afn_[a-z_]*(' | squeeze > $work/prototypes
 tr ';' '\n' < $work/header | grep -v '^ *typedef' | grep -o '\<afn_[a-z_]*(' | tr -d '(' |
     sort > $work/functions
-sed -n 's/^ *\(afn_[a-z_]*\);.*/\1/p' "$top/lib/libaiofastnet.map" | sort > $work/exported
+{
+    sed -n 's/^ *\(afn_[a-z_]*\);.*/\1/p' "$top/lib/libaiofastnet.map"
+    echo "$inline"
+} | sort > $work/exported
 types_of $work/header > $work/types
 cat "$headers"/*.h | grep -o '\<AFN_[A-Z_]*' | sort -u > $work/constants
 grep -o '\<[a-z_-]*\.[1-9]\>' "$pages/Makefile.am" | sort > $work/pages
@@ -130,7 +140,9 @@ for page in $topics "$pages/aiofastnet.7"; do
 done
 for example in $work/*.c; do
     grep -q -e '<glib' -e '<uv\.h>' "$example" && continue
-    $CC -std=gnu11 -I"$top/include" -Wall -Wextra -Werror -fsyntax-only "$example" ||
+    grep -q '<aiofastnet/python.h>' "$example" && test -z "$PYTHON_CPPFLAGS" && continue
+    # shellcheck disable=SC2086 # a list of words
+    $CC -std=gnu11 -I"$top/include" $PYTHON_CPPFLAGS -Wall -Wextra -Werror -fsyntax-only "$example" ||
         complain "the example $(basename "$example" .c) does not compile"
 done
 

@@ -24,7 +24,9 @@ import pytest
 from support import env as environment
 from support import ktls
 from support.certs import Certificates
+from support.compiled import Receiving, build
 from support.peers import TIME_LIMIT
+from support.protocols import Recorder
 
 # Seconds after which the process ends with all stacks, when the limit of a test did not help.
 HARD_LIMIT = 3 * TIME_LIMIT
@@ -149,6 +151,24 @@ def ours():
     if reason is not None:
         pytest.skip(reason)
     return environment.aiofastnet
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """The module of support/compiled.c."""
+    reason = environment.why_missing("ours")
+    if reason is not None:
+        pytest.skip(reason)
+    return build(tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture
+def make(compiled):
+    """The class of Recorders whose data_received is compiled."""
+    class CompiledRecorder(Receiving, compiled.Compiled, Recorder):
+        pass
+
+    return CompiledRecorder
 
 
 @pytest.hookimpl(hookwrapper=True)

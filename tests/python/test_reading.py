@@ -35,19 +35,7 @@ def test_pausing_in_data_received_holds_decrypted_data_back(env):
     """T19: several records come at once; the protocol pauses at the first call."""
     async def main():
         receiver = Recorder(data=pause)
-        transport, peer = await env.raw_client(receiver)
-        if env.is_tls:
-            await env.thread(peer.wire, peer.seal(*[b"x" * 16384] * 8))
-        else:
-            await env.thread(peer.send, b"x" * 8 * 16384)
-        count = 0
-        while count < 8 * 16384:
-            await until(lambda: len(receiver.data) > count)
-            count = len(receiver.data)
-            await turns(20)
-            assert len(receiver.data) == count, "data came while paused"
-            transport.resume_reading()
-            assert len(receiver.data) == count, "delivered from inside of resume_reading"
+        await env.read_in_pieces(receiver)
 
     env.run(main())
 

@@ -34,39 +34,20 @@ class Relay(asyncio.Transport):
     write = resume_reading = set_protocol = None
 
 
-async def upgrade(env, receiver, sender):
-    """TLS over what the two protocols are on."""
-    env.expects_ktls = False        # the kernel has one layer at the most, above its socket
-    receiver.transport, sender.transport = await asyncio.gather(
-        env.loop.start_tls(receiver.transport, receiver, env.certs.server_context(env.version),
-                           server_side=True),
-        env.loop.start_tls(sender.transport, sender, env.certs.client_context(env.version),
-                           server_hostname="localhost"))
-
-
 async def layered(env, receiver, sender, layers=2):
     """Two protocols connected by TLS over TLS."""
     await env.pair(receiver, sender)
     for _ in range(layers - 1):
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
 
 
 async def over_foreign(env, receiver, sender, wrap):
     """Two protocols connected by TLS over transports of the loop as it was before patch_loop()."""
-    loop, adapter = env.loop, env.loop._aiofastnet
-    patched = {name: loop.__dict__.pop(name) for name in adapter.originals}
-    try:
-        server = await loop.create_server(lambda: receiver, "127.0.0.1", 0)
-        await loop.create_connection(lambda: sender, *server.sockets[0].getsockname())
-        await until(lambda: receiver.transport is not None)
-        server.close()
-        await turns()
-    finally:
-        loop.__dict__.update(patched)
+    await env.pair_unpatched(receiver, sender)
     assert type(sender.transport).__module__ != "aiofastnet._core"
     if wrap:
         receiver.transport, sender.transport = Relay(receiver.transport), Relay(sender.transport)
-    await upgrade(env, receiver, sender)
+    await env.upgrade(receiver, sender)
 
 
 def test_large_data_goes_both_ways_through_two_layers(env):
@@ -128,7 +109,7 @@ def test_extra_info_is_of_the_upper_layer_and_of_the_socket(env):
         receiver, sender = Recorder(), Recorder()
         await env.pair(receiver, sender)
         lower = sender.transport
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         upper, info = sender.transport, sender.transport.get_extra_info
         assert upper is not lower
         assert info("ssl_object") is not lower.get_extra_info("ssl_object")
@@ -151,7 +132,7 @@ def test_the_write_buffer_is_that_of_the_whole_stack(env):
         receiver, sender = Recorder(), Recorder()
         await env.pair(receiver, sender)
         lower = sender.transport
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         receiver.transport.pause_reading()
         written = 0
         while "pause" not in sender.events:
@@ -217,7 +198,7 @@ def test_abort_of_the_upper_layer_ends_the_lower_one(env):
         receiver, sender = Recorder(), Recorder()
         await env.pair(receiver, sender)
         lower = sender.transport
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         sender.transport.abort()
         assert await sender.lost() is None
         assert lower.is_closing()
@@ -247,7 +228,7 @@ def test_the_loss_of_the_lower_transport_is_told_on_top(env):
         receiver, sender = Recorder(), Recorder()
         await env.pair(receiver, sender)
         lower = sender.transport
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         lower.abort()
         await sender.lost()
         await receiver.lost()

@@ -295,6 +295,47 @@ class Env:
         server.close()
         return transport
 
+    async def upgrade(self, server_protocol, client_protocol):
+        """TLS over what the two connected protocols are on."""
+        if self.is_tls:
+            self.expects_ktls = False   # the kernel has one layer at the most, above its socket
+        server_protocol.transport, client_protocol.transport = await asyncio.gather(
+            self.loop.start_tls(server_protocol.transport, server_protocol,
+                                self.certs.server_context(self.version), server_side=True),
+            self.loop.start_tls(client_protocol.transport, client_protocol,
+                                self.certs.client_context(self.version),
+                                server_hostname="localhost"))
+
+    async def pair_unpatched(self, server_protocol, client_protocol):
+        """Connect them over TCP by transports of the loop as it was before patch_loop()."""
+        loop = self.loop
+        patched = {name: loop.__dict__.pop(name) for name in loop._aiofastnet.originals}
+        try:
+            server = await loop.create_server(lambda: server_protocol, "127.0.0.1", 0)
+            address = server.sockets[0].getsockname()
+            await loop.create_connection(lambda: client_protocol, *address)
+            await protocols.until(lambda: server_protocol.transport is not None)
+            server.close()
+            await protocols.turns()
+        finally:
+            loop.__dict__.update(patched)
+
+    async def read_in_pieces(self, receiver):
+        """Several records come at once to a protocol that pauses whenever data comes."""
+        transport, peer = await self.raw_client(receiver)
+        if self.is_tls:
+            await self.thread(peer.wire, peer.seal(*[b"x" * 16384] * 8))
+        else:
+            await self.thread(peer.send, b"x" * 8 * 16384)
+        count = 0
+        while count < 8 * 16384:
+            await protocols.until(lambda: len(receiver.data) > count)
+            count = len(receiver.data)
+            await protocols.turns(20)
+            assert len(receiver.data) == count, "data came while paused"
+            transport.resume_reading()
+            assert len(receiver.data) == count, "delivered from inside of resume_reading"
+
     async def open_streams(self, where, **keywords):
         """As asyncio.open_connection, to a server or an address."""
         address = address_of(where)
