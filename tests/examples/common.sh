@@ -133,3 +133,33 @@ connect() { # NAME ARGUMENT...
 has_size() { # FILE BYTES
     test "$(wc -c <"$1")" -ge "$2"
 }
+
+# ---- echoes ----
+
+make_data() {
+    echo hello >hello
+    "$OPENSSL" rand 1048576 >data
+    cat hello data >hello+data
+    expected=$(wc -c <hello+data)
+}
+
+# Says hello, and sends the rest when the other client has its hello too.
+converse() { # NAME OTHER
+    {
+        cat hello
+        wait_until has_size "$2.client.out" 6
+        cat data
+        wait_until has_size "$1.client.out" "$expected"
+    } | connect "$1" -no_ign_eof
+}
+
+two_at_a_time() {
+    rm -f ./*.client.out
+    : >one.client.out
+    : >two.client.out
+    converse one two &
+    first=$!
+    converse two one
+    wait $first
+    cmp hello+data one.client.out && cmp hello+data two.client.out
+}

@@ -5,27 +5,6 @@
 # shellcheck source=tests/examples/common.sh
 . "${srcdir:=.}/common.sh"
 
-# Says hello, and sends the rest when the other client has its hello too.
-converse() { # NAME OTHER
-    {
-        cat hello
-        wait_until has_size "$2.client.out" 6
-        cat data
-        wait_until has_size "$1.client.out" "$expected"
-    } | connect "$1" -no_ign_eof
-}
-
-two_at_a_time() {
-    rm -f ./*.client.out
-    : >one.client.out
-    : >two.client.out
-    converse one two &
-    first=$!
-    converse two one
-    wait $first
-    cmp hello+data one.client.out && cmp hello+data two.client.out
-}
-
 # The client stays connected until the server says goodbye, and then ends by itself.
 end_with_a_client() {
     : >last.client.out
@@ -53,11 +32,8 @@ try() { # LOOP MODULE
 
 command -v "$OPENSSL" >/dev/null || skip_all "openssl is missing"
 make_certificate
-echo hello >hello
+make_data
 mkfifo input
-"$OPENSSL" rand 1048576 >data
-cat hello data >hello+data
-expected=$(wc -c <hello+data)
 
 for loop in run: poll: epoll: libuv:libuv glib:glib-2.0 libevent:libevent_core; do
     module=${loop#*:}
