@@ -11,8 +11,10 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PATIENCE = 60  # seconds for the answer to one order; only a hang takes longer
 
-# build: the directory of another build, whose aiofastnet it is; None for the one that is measured
-Variant = collections.namedtuple("Variant", "name title kind build", defaults=[None])
+# build: the directory of another build, whose aiofastnet it is; None for the one that is measured.
+# protocol: a module whose Echo the server has, or None.
+Variant = collections.namedtuple("Variant", "name title kind build protocol",
+                                 defaults=[None, None])
 VARIANTS = [
     Variant("c", "bare C", None),
     Variant("asyncio", "asyncio", "asyncio"),
@@ -69,6 +71,8 @@ class Setup:
         if variant.kind is None:
             return [self.program("bare-server")] + files
         command = [self.python, os.path.join(HERE, "server.py"), variant.kind]
+        if variant.protocol is not None:
+            command += ["--protocol", variant.protocol]
         return command + (["--tls"] + files if files else [])
 
 

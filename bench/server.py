@@ -7,6 +7,7 @@ so far, and ends when standard input does.
 """
 import argparse
 import asyncio
+import importlib
 import json
 import os
 import resource
@@ -25,6 +26,21 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data):
         self.transport.write(data)
+
+
+def choose_protocol(module):
+    """The class above; or that of the module, which cannot show its transport: the first one does.
+    """
+    if module is None:
+        return Echo
+    other = importlib.import_module(module).Echo
+
+    class Derived(other):
+        def connection_made(self, transport):
+            Echo.transport_type = type(transport)
+            super().connection_made(transport)
+
+    return lambda: Derived() if Echo.transport_type is None else other()
 
 
 def new_loop(kind):
@@ -66,13 +82,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
+    parser.add_argument("--protocol", metavar="MODULE",
+                        help="serve with the Echo of this module")
     args = parser.parse_args()
 
     loop = new_loop(args.kind)
     asyncio.set_event_loop(loop)
     context = tls_context(*args.tls) if args.tls else None
     server = loop.run_until_complete(
-        loop.create_server(Echo, "127.0.0.1", 0, ssl=context, backlog=1024))
+        loop.create_server(choose_protocol(args.protocol), "127.0.0.1", 0, ssl=context,
+                           backlog=1024))
     print(server.sockets[0].getsockname()[1], flush=True)
     loop.add_reader(0, answer_command, loop)
     loop.run_forever()
