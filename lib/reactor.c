@@ -522,13 +522,13 @@ static void settle_watched(struct afn_reactor *reactor)
     reactor->watched = reactor->dispatches + 1;
 }
 
-static int dispatch(struct afn_reactor *reactor)
+static int dispatch(struct afn_reactor *reactor, int (*serve)(struct afn_reactor *reactor))
 {
     int result;
 
     begin(reactor);
     reactor->is_stopped = 0;
-    result = serve_rounds(reactor);
+    result = serve(reactor);
     reactor->is_stopped = 0;
     end(reactor);
     return result;
@@ -539,7 +539,7 @@ int afn_reactor_dispatch(struct afn_reactor *reactor)
     if (reactor->is_dispatching)
         return -EBUSY;
     settle_watched(reactor);
-    return dispatch(reactor);
+    return dispatch(reactor, serve_rounds);
 }
 
 int afn_reactor_dispatch_scheduled(struct afn_reactor *reactor)
@@ -551,7 +551,8 @@ int afn_reactor_dispatch_scheduled(struct afn_reactor *reactor)
         return -EBUSY;
     if (was_requested)
         settle(reactor, reactor->requested_at);
-    return dispatch(reactor);
+    /* What is ready would overtake what the host has queued since. */
+    return dispatch(reactor, serve_pending);
 }
 
 int afn_reactor_run(struct afn_reactor *reactor)

@@ -68,7 +68,8 @@ int afn_reactor_get_fd(const struct afn_reactor *reactor);
 int afn_reactor_dispatch(struct afn_reactor *reactor);
 
 /*
- * As afn_reactor_dispatch(), for a host that answers its schedule hook: see
+ * Does what the schedule hook was called for, and nothing besides: what the descriptor shows is left
+ * to afn_reactor_dispatch(), so that it does not overtake what the host has in its queue.  See
  * afn_reactor_set_schedule_hook().
  *
  * Callbacks: yes.

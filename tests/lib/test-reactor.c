@@ -597,11 +597,35 @@ START_TEST(reactor_asks_the_host_for_a_dispatch)
     require_equal(hook.calls, 1);
     /* A host that has taken note needs no descriptor to be told again. */
     require_equal(pump_is_ready(&world), !hook.result);
-    pump_dispatch_scheduled(&world);
+    (hook.result ? pump_dispatch_scheduled : pump_dispatch)(&world);
     require_story(&link.recorder, "closed(0)");
     require_equal(hook.calls, 1);
     require(!pump_is_ready(&world));
     link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+START_TEST(scheduled_dispatch_leaves_alone_what_the_descriptor_shows)
+{
+    struct world world;
+    struct link one, two;
+    struct hook hook = {.result = true};
+
+    world_open(&world);
+    link_open(&one, &world, PAIR_UNIX, NULL);
+    link_open(&two, &world, PAIR_UNIX, NULL);
+    afn_reactor_set_schedule_hook(world.reactor, note_schedule, &hook);
+    recorder_abort(&one.recorder, 0);
+    require(write(two.peer.fd, "x", 1) == 1);
+    require_equal(pump_dispatch_scheduled(&world), 1);
+    require_story(&one.recorder, "closed(0)");
+    require_story(&two.recorder, "");
+    require_equal(hook.calls, 1);
+    pump_dispatch(&world);
+    require_story(&two.recorder, "data(1)");
+    link_close(&one);
+    link_close(&two);
     world_close(&world);
 }
 END_TEST
@@ -707,6 +731,7 @@ int main(void)
         {reactor_survives_its_last_reference_inside_a_callback, 1},
         {reactor_asks_the_host_for_a_dispatch, 2},
         {reactor_asks_the_host_for_another_dispatch_at_the_end_of_one, 2},
+        {scheduled_dispatch_leaves_alone_what_the_descriptor_shows, 1},
         {reactor_asks_the_host_once_until_the_dispatch_comes, 1},
     };
 

@@ -152,6 +152,12 @@ START_TEST(end_of_the_peer_waits_for_what_a_scheduled_dispatch_gave_the_host_to_
 }
 END_TEST
 
+static void stop_dispatch(struct recorder *recorder, enum event_kind kind)
+{
+    (void)kind;
+    afn_reactor_stop(recorder->hook_user);
+}
+
 START_TEST(end_of_the_peer_waits_for_a_dispatch_that_was_scheduled_after_the_data)
 {
     struct world world;
@@ -165,9 +171,13 @@ START_TEST(end_of_the_peer_waits_for_a_dispatch_that_was_scheduled_after_the_dat
     recorder_abort(&other.recorder, 0);
     require_equal(requests, 1);
     require(send(link.peer.fd, "last", 4, 0) == 4);
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    /* So that the end is left to the scheduled one. */
+    link.recorder.hook = stop_dispatch;
+    link.recorder.hook_user = world.reactor;
     pump_dispatch(&world);
     require_story(&link.recorder, "data(4)");
-    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    link.recorder.hook = NULL;
     /* What the data made the host do is behind this one in its queue. */
     pump_dispatch_scheduled(&world);
     require_story(&link.recorder, "data(4)");

@@ -257,6 +257,25 @@ def test_who_is_woken_by_data_of_a_resumed_transport_runs_before_the_end(env, wa
     env.run(main())
 
 
+def test_what_the_loop_has_queued_runs_before_what_arrives(env):
+    """As the loop looks at its sockets once its queue is done, whatever a transport has put there.
+    """
+    async def main():
+        receiver, other = Recorder(), Recorder()
+        transport, _ = await env.raw_client(other)
+        _, peer = await env.raw_client(receiver)
+        await turns()
+        env.loop.call_soon(peer.send, b"news")
+        transport.abort()
+        env.loop.call_soon(receiver.events.append, "queued")
+        await receiver.seen("data")
+        assert receiver.events == ["made", "queued", "data"]
+        assert receiver.data == b"news"
+        await other.lost()
+
+    env.run(main())
+
+
 @tls_only
 def test_a_half_close_without_close_notify_is_not_answered(env):
     """T58: the peer left TLS, and would take a close_notify for data in the clear."""
