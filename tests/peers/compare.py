@@ -20,8 +20,10 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 SKIPPED = 77            # the exit status of what could not be run, as automake has it
 MAX_CRASHES = 20        # of one side: then the rest of it is left alone
+USAGE_ERROR = 4         # the exit status of pytest
 MAX_RERUNS = 60         # tests run again on their own, at most
-ENDINGS = ("passed both", "only patched", "listed", "neither", "skipped")
+ENGINES = ("openssl", "python")     # as aiofastnet.info() names them
+ENDINGS = ("passed both", "only patched", "listed", "unsteady", "neither", "skipped")
 
 
 class Skipped(Exception):
@@ -39,6 +41,7 @@ class Suite:
     rootdir: pathlib.Path           # what the ids of tests are relative to
     options: list = ()              # more arguments of pytest
     environment: dict = dataclasses.field(default_factory=dict)
+    prefix: list = ()               # what runs the command
     policy: str = None              # the module of another event loop policy
     limit: int = 120                # seconds for one test
     expected: pathlib.Path = None   # which tests may fail, and why
@@ -77,10 +80,10 @@ def run_once(suite, build, task):
                                     "limit": suite.limit}),
             "PYTHONPATH": os.pathsep.join(filter(None, (suite.environment.get("PYTHONPATH"),
                                                         build.path)))}
-        command = [build.python, "-m", "pytest", "-q", "--tb=short", "-p", "peer_plugin",
-                   "-p", "no:cacheprovider", "-p", "no:faulthandler", "-c", os.devnull,
-                   "--rootdir", suite.rootdir, "--basetemp", pathlib.Path(scratch, "pytest"),
-                   *suite.options, *suite.tests]
+        command = [*suite.prefix, build.python, "-m", "pytest", "-q", "--tb=short",
+                   "-p", "peer_plugin", "-p", "no:cacheprovider", "-p", "no:faulthandler",
+                   "-c", os.devnull, "--rootdir", suite.rootdir,
+                   "--basetemp", pathlib.Path(scratch, "pytest"), *suite.options, *suite.tests]
         run = subprocess.run(list(map(str, command)), env=environment, cwd=scratch,
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True, errors="replace")
@@ -93,13 +96,17 @@ class Side:
     outcomes: dict = dataclasses.field(default_factory=dict)    # by the id of the test
     texts: dict = dataclasses.field(default_factory=dict)       # how it failed
     transports: int = 0
+    engine: str = None
 
 
-def run_side(suite, build, patch, engine=None, only=None):
-    """Run all tests, or those in `only`; a test that ends the process counts as crashed."""
+def run_side(suite, build, engine, only=None):
+    """Run all tests, or those in `only`, on loops as they are if the engine is None.
+
+    A test that ends the process counts as crashed.
+    """
     side = Side()
     for _ in range(MAX_CRASHES):
-        task = {"patch": patch, "engine": engine, "only": only, "done": list(side.outcomes)}
+        task = {"engine": engine, "only": only, "done": list(side.outcomes)}
         lines, output = run_once(suite, build, task)
         running, finished = None, False
         for line in lines:
@@ -113,8 +120,11 @@ def run_side(suite, build, patch, engine=None, only=None):
                 side.outcomes[line["id"]] = line["outcome"]
                 side.texts[line["id"]] = line["text"]
             elif "finished" in line:
+                if line["finished"] == USAGE_ERROR:
+                    raise Failed(f"{suite.name}: pytest did not take its arguments:\n{output}")
                 finished = True
                 side.transports += line["transports"]
+                side.engine = line["engine"]
         if finished:
             return side
         if running is None:
@@ -124,10 +134,10 @@ def run_side(suite, build, patch, engine=None, only=None):
     return side
 
 
-def run_both(suite, build, engine=None, only=None):
+def run_both(suite, build, engine, only=None):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        stock = pool.submit(run_side, suite, build, False, None, only)
-        patched = pool.submit(run_side, suite, build, True, engine, only)
+        stock = pool.submit(run_side, suite, build, None, only)
+        patched = pool.submit(run_side, suite, build, engine, only)
         return stock.result(), patched.result()
 
 
@@ -141,8 +151,7 @@ class Expected:
         self.reasons = {}
         self.used = set()
         reason = []
-        lines = path.read_text().splitlines() if path is not None and path.exists() else []
-        for line in lines:
+        for line in path.read_text().splitlines() if path is not None else []:
             if line.startswith("#") or not line.strip():
                 reason = []
             elif line[0].isspace():
@@ -178,23 +187,22 @@ def confirm(suite, build, engine, suspects, report):
         if differing(stock, patched):
             confirmed.append(test)
         else:
-            report(f"   unsteady, not judged: {test}")
+            report(f"   unsteady, as on its own it ends alike on both: {test}")
     return confirmed
 
 
 def ending(stock, patched, is_listed, is_regression):
-    if stock == "skipped":
-        return "skipped"
+    if stock != "passed":
+        return "skipped" if stock == "skipped" else "neither"
+    if patched == "passed":
+        return "passed both"
     if is_listed:
         return "listed"
-    if is_regression:
-        return "only patched"
-    return "passed both" if stock == "passed" else "neither"
+    return "only patched" if is_regression else "unsteady"
 
 
-def compare(suite, build, engine=None, report=print, keep=None):
+def judge(suite, build, engine, stock, patched, report=print):
     """Compare; return the counts of ENDINGS, and whether that is as it should be."""
-    stock, patched = run_both(suite, build, engine)
     expected = Expected(suite.expected)
     suspects = differing(stock, patched)
     listed = {test for test in suspects if expected.why(test)}
@@ -212,6 +220,9 @@ def compare(suite, build, engine=None, report=print, keep=None):
         is_good = False
         report(f"-- {patched.transports} transports of aiofastnet on patched loops, and "
                f"{stock.transports} on others")
+    if patched.engine != engine:
+        is_good = False
+        report(f"-- the engine is {patched.engine}, not {engine}")
     counts = dict.fromkeys(ENDINGS, 0)
     for test, outcome in stock.outcomes.items():
         counts[ending(outcome, patched.outcomes.get(test), test in listed,
@@ -219,41 +230,59 @@ def compare(suite, build, engine=None, report=print, keep=None):
     if counts["passed both"] == 0:
         is_good = False
         report("-- no test passed")
-    if keep is not None:
-        keep.write_text(json.dumps([dataclasses.asdict(stock), dataclasses.asdict(patched)]))
-    return counts, patched.transports, is_good
+    return counts, is_good
 
 
-# ---- the command line that all suites have ----
-
-def main(description, make_suites):
-    """Compare the suites of make_suites(build, scratch); end the process."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--build", default=os.environ.get("AFN_BUILD", HERE.parent.parent / "build"),
-                        help="the build directory; its Python is used (default: $AFN_BUILD, build)")
-    parser.add_argument("--engine", choices=["python"], help="take the slower TLS engine")
-    parser.add_argument("--source", type=pathlib.Path,
-                        help="the unpacked source with the tests, instead of the distribution's")
-    parser.add_argument("--keep", type=pathlib.Path, help="write all outcomes to files here")
-    options = parser.parse_args()
-    worst = 0
-    with tempfile.TemporaryDirectory(prefix="afn-peers-") as scratch:
-        try:
-            build = Build.find(options.build)
-            for suite in make_suites(build, pathlib.Path(scratch), options.source):
-                keep = options.keep and options.keep / (suite.name.replace(" ", "-") + ".json")
-                counts, transports, is_good = compare(suite, build, options.engine, keep=keep)
-                print(row(suite.name, counts, transports, is_good), flush=True)
-                worst = worst if is_good else 1
-        except Skipped as reason:
-            print(f"{parser.prog}: skipped: {reason}")
-            worst = worst or SKIPPED
-        except Failed as reason:
-            print(f"{parser.prog}: failed: {reason}")
-            worst = 1
-    sys.exit(worst)
+def compare(suite, build, engines, keep=None):
+    """Compare with each engine, and print what came of it; True if that is as it should be."""
+    stock, is_good = None, True
+    for engine in engines:
+        if stock is None:
+            stock, patched = run_both(suite, build, engine)
+        else:
+            patched = run_side(suite, build, engine)
+        counts, is_this_good = judge(suite, build, engine, stock, patched)
+        print(row(f"{suite.name}, {engine} engine", counts, patched.transports, is_this_good),
+              flush=True)
+        is_good &= is_this_good
+        if keep is not None:
+            path = keep / f"{suite.name}-{engine}.json".replace(" ", "-")
+            path.write_text(json.dumps([dataclasses.asdict(stock), dataclasses.asdict(patched)]))
+    return is_good
 
 
 def row(name, counts, transports, is_good):
     figures = ", ".join(f"{counts[key]} {key}" for key in ENDINGS)
     return f"== {name}: {figures}; {transports} transports: {'good' if is_good else 'REGRESSION'}"
+
+
+# ---- the command line that all suites have ----
+
+def main(description, make_suites):
+    """Compare the suites of make_suites(build, scratch, options); end the process."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--build",
+                        default=os.environ.get("AFN_BUILD", HERE.parent.parent / "build"),
+                        help="the build directory; its Python is used (default: $AFN_BUILD, build)")
+    parser.add_argument("--engine", choices=ENGINES,
+                        help="the TLS engine (default: one after the other; with --ci, the first)")
+    parser.add_argument("--source", type=pathlib.Path,
+                        help="the unpacked source with the tests, instead of the distribution's")
+    parser.add_argument("--keep", type=pathlib.Path, help="write all outcomes to files here")
+    parser.add_argument("--ci", action="store_true", help="run what takes a few minutes only")
+    options = parser.parse_args()
+    engines = [options.engine] if options.engine else ENGINES[:1] if options.ci else ENGINES
+    worst = 0
+    with tempfile.TemporaryDirectory(prefix="afn-peers-") as scratch:
+        try:
+            build = Build.find(options.build)
+            for suite in make_suites(build, pathlib.Path(scratch), options):
+                if not compare(suite, build, engines, options.keep):
+                    worst = 1
+        except Skipped as reason:
+            print(f"{parser.prog}: NOT RUN: {reason}")
+            worst = worst or SKIPPED
+        except Failed as reason:
+            print(f"{parser.prog}: failed: {reason}")
+            worst = 1
+    sys.exit(worst)

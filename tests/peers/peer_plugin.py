@@ -3,8 +3,7 @@
 
 What it does is in AFN_PEER, a JSON object:
     results   the file to which a line of JSON is appended for each test that starts and ends
-    patch     should every new event loop be patched?
-    engine    "python" for the slower TLS engine
+    engine    patch every new event loop, and take this TLS engine; null for loops as they are
     policy    the module whose event loop policy is to be used, or null for asyncio's
     only      the tests to run, by their ids; null for all
     done      the tests not to run
@@ -66,7 +65,7 @@ def pytest_configure(config):
     if TASK["policy"] is not None:
         module = importlib.import_module(TASK["policy"])
         asyncio.set_event_loop_policy(module.EventLoopPolicy())
-    if TASK["patch"]:
+    if TASK["engine"] is not None:
         count_transports()
         if TASK["engine"] == "python":
             importlib.import_module("aiofastnet._core").force_python_engine(True)
@@ -112,4 +111,7 @@ def pytest_internalerror(excrepr, excinfo):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    note(finished=int(exitstatus), transports=transports)
+    engine = None
+    if TASK["engine"] is not None:
+        engine = importlib.import_module("aiofastnet").info()["engine"]
+    note(finished=int(exitstatus), transports=transports, engine=engine)
