@@ -181,6 +181,7 @@ def test_a_certificate_that_is_not_trusted_on_the_upper_layer(env):
         serving = env.loop.create_task(env.loop.start_tls(
             receiver.transport, receiver, env.certs.server_context(env.version),
             server_side=True))
+        await turns()       # or uvloop may hand the ClientHello on before the server has begun
         with pytest.raises(ssl.SSLCertVerificationError):
             await env.loop.start_tls(lower, sender, ssl.create_default_context(),
                                      server_hostname="localhost")
