@@ -235,7 +235,10 @@ def test_an_alert_tells_the_peer_of_its_bad_record(env, header, reason):
         assert isinstance(await receiver.lost(), ssl.SSLError)
         with pytest.raises(ssl.SSLError) as caught:
             await env.thread(peer.read_to_end)
-        assert caught.value.reason == reason
+        if reason == "TLSV1_ALERT_PROTOCOL_VERSION" and ssl.OPENSSL_VERSION_INFO >= (3, 2):
+            assert caught.value.reason in (reason, "TLSV1_ALERT_DECODE_ERROR")
+        else:
+            assert caught.value.reason == reason
         env.take_exceptions()
 
     env.run(main())
