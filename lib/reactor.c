@@ -138,8 +138,12 @@ static void make_pending(struct afn__source *source, uint32_t events)
 /* Makes sure that a dispatch comes for what is pending. */
 static void call_for_dispatch(struct afn_reactor *reactor)
 {
-    if (reactor->is_requested)
+    if (reactor->is_requested) {
+        /* A host whose answer comes only now may have lost it: the descriptor is asked for another. */
+        if (reactor->watched > reactor->requested_at)
+            afn_reactor_wakeup(reactor);
         return;
+    }
     reactor->is_requested = reactor->schedule && reactor->schedule(reactor->schedule_user);
     reactor->requested_at = reactor->dispatches;
     if (!reactor->is_requested)
@@ -333,6 +337,8 @@ void afn_reactor_set_schedule_hook(struct afn_reactor *reactor, bool (*schedule)
 {
     reactor->schedule = schedule;
     reactor->schedule_user = user;
+    if (reactor->is_requested)
+        afn_reactor_wakeup(reactor); /* what the old one was asked for */
     reactor->is_requested = false;
 }
 

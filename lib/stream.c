@@ -111,9 +111,10 @@ static bool run_unasked(struct afn__source *source)
 {
     struct afn_stream *stream = (struct afn_stream *)source;
     uint64_t before = stream->stats.wire_bytes_received;
+    int end = stream->end;
 
     run(source, EPOLLIN);
-    return stream->stats.wire_bytes_received != before || stream->end;
+    return stream->stats.wire_bytes_received != before || stream->end != end;
 }
 
 void afn__stream_enter(struct afn_stream *stream)

@@ -55,11 +55,12 @@ struct afn_reactor *afn_reactor_unref(struct afn_reactor *reactor);
 int afn_reactor_get_fd(const struct afn_reactor *reactor);
 
 /*
- * Does what is due and returns without waiting.  Ready objects are served once each, up to a byte
- * budget; if more arrived meanwhile a small number of further rounds follows, unless the function
- * given to afn_reactor_set_busy_check() says that the host has other work.
+ * Does what is due and returns without waiting.  Some or all of what is ready is served, up to a byte
+ * budget each, and what is left keeps the descriptor readable; if more arrived meanwhile a small
+ * number of further rounds follows, unless the function given to afn_reactor_set_busy_check() says
+ * that the host has other work.
  *
- * Callbacks: yes, all of them come from here.
+ * Callbacks: yes; all of them come from the two dispatches and afn_reactor_run().
  * Returns: the number of events that were served; -EBUSY when called from inside a callback; or the
  *          negative errno of epoll_wait(2), which only fails when a descriptor of the reactor was
  *          closed by others.  What goes wrong with a stream is told to that stream.
@@ -89,7 +90,7 @@ int afn_reactor_dispatch_scheduled(struct afn_reactor *reactor);
 int afn_reactor_run(struct afn_reactor *reactor);
 
 /*
- * Called from a callback, makes afn_reactor_dispatch() or afn_reactor_run() return as soon as the
+ * Called from a callback, makes the dispatch under way or afn_reactor_run() return as soon as the
  * callback has.  What was ready and is not served is kept for the next one.  A signal handler that
  * wants the same calls afn_reactor_wakeup() as well.
  *
@@ -114,7 +115,8 @@ int afn_reactor_wakeup(struct afn_reactor *reactor);
  * When the function returns true, the host must call afn_reactor_dispatch_scheduled() once and
  * soon, after everything that is in its queue by then; until it has, it is not asked again.  So the
  * library knows that the host has done what earlier callbacks made it do, and tells the end of a
- * stream only after that.  When the function returns false, the descriptor becomes readable after
+ * stream only after that.  A host that never makes that call is told by the descriptor again once it
+ * has dispatched because of that.  When the function returns false, the descriptor becomes readable after
  * all.  Not together with afn_reactor_run().
  *
  * Callbacks: schedule must not call the library.

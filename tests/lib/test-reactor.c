@@ -447,6 +447,41 @@ START_TEST(reactor_asks_a_lone_stream_instead_of_the_kernel)
 }
 END_TEST
 
+START_TEST(reactor_asks_the_kernel_about_a_lone_stream_that_has_ended)
+{
+    struct world world;
+    struct link link;
+    struct afn_stream *stream;
+    char data[65536] = {0};
+    int small = 1;
+
+    world_open(&world);
+    fault_sys_freeze_clock();
+    link_open(&link, &world, PAIR_UNIX, NULL);
+    stream = link.stream;
+    link.recorder.keeps_open = true;
+    settle_on(&world, &link);
+    require(shutdown(link.peer.fd, SHUT_WR) == 0);
+    pump_until(&world, link.recorder.counts[EVENT_EOF] == 1);
+    link.peer.is_deaf = true;
+    require(setsockopt(link.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
+    for (int i = 0; i < 16; i++)
+        require(afn_stream_write(stream, data, sizeof(data)) >= 0);
+    pump_idle(&world);
+    require(afn_stream_get_write_buffer_size(stream) > 0);
+    for (size_t queued = afn_stream_get_write_buffer_size(stream); queued;
+         queued = afn_stream_get_write_buffer_size(stream)) {
+        while (recv(link.peer.fd, data, sizeof(data), MSG_DONTWAIT) > 0)
+            ;
+        require(pump_is_ready(&world));
+        pump_dispatch(&world);
+        require(afn_stream_get_write_buffer_size(stream) < queued);
+    }
+    link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
 START_TEST(reactor_serves_another_stream_although_it_knew_a_lone_one)
 {
     struct world world;
@@ -485,7 +520,10 @@ START_TEST(reactor_forgets_a_lone_stream_that_is_gone)
     link_close(&lone);
     link_open(&other, &world, PAIR_UNIX, NULL);
     require(write(other.peer.fd, "o", 1) == 1);
-    pump_until(&world, other.recorder.counts[EVENT_DATA] == 1);
+    fault_sys_clear_counts();
+    pump_wait(&world);
+    require(fault_sys_count(FAULT_EPOLL_WAIT) > 0);
+    require_equal(other.recorder.counts[EVENT_DATA], 1);
     link_close(&other);
     world_close(&world);
 }
@@ -602,6 +640,47 @@ START_TEST(reactor_asks_the_host_for_a_dispatch)
     require_equal(hook.calls, 1);
     require(!pump_is_ready(&world));
     link_close(&link);
+    world_close(&world);
+}
+END_TEST
+
+static void answer_by_the_descriptor(struct world *world, struct hook *hook)
+{
+    (void)hook;
+    pump_dispatch(world);
+}
+
+static void replace_hook(struct world *world, struct hook *hook)
+{
+    afn_reactor_set_schedule_hook(world->reactor, note_schedule, hook);
+}
+
+static void remove_hook(struct world *world, struct hook *hook)
+{
+    (void)hook;
+    afn_reactor_set_schedule_hook(world->reactor, NULL, NULL);
+}
+
+/* Nothing is stuck for a request that a host forgets. */
+START_TEST(reactor_goes_on_although_the_host_never_answers)
+{
+    static void (*const ways[])(struct world *, struct hook *) = {answer_by_the_descriptor,
+                                                                  replace_hook, remove_hook};
+    struct world world;
+    struct link one, two;
+    struct hook hook = {.result = true};
+
+    world_open(&world);
+    link_open(&one, &world, PAIR_UNIX, NULL);
+    link_open(&two, &world, PAIR_UNIX, NULL);
+    afn_reactor_set_schedule_hook(world.reactor, note_schedule, &hook);
+    recorder_abort(&one.recorder, 0);
+    require_equal(hook.calls, 1);
+    ways[_i](&world, &hook);
+    recorder_abort(&two.recorder, 0);
+    pump_until(&world, one.recorder.counts[EVENT_CLOSED] && two.recorder.counts[EVENT_CLOSED]);
+    link_close(&one);
+    link_close(&two);
     world_close(&world);
 }
 END_TEST
@@ -724,6 +803,7 @@ int main(void)
         {reactor_ends_its_rounds_when_the_host_is_busy, 1},
         {reactor_returns_from_dispatch_although_work_never_ends, 1},
         {reactor_asks_a_lone_stream_instead_of_the_kernel, PAIR_KINDS},
+        {reactor_asks_the_kernel_about_a_lone_stream_that_has_ended, 1},
         {reactor_serves_another_stream_although_it_knew_a_lone_one, 2},
         {reactor_forgets_a_lone_stream_that_is_gone, 1},
         {reactor_that_cannot_be_made_leaves_nothing, 1},
@@ -731,6 +811,7 @@ int main(void)
         {reactor_survives_its_last_reference_inside_a_callback, 1},
         {reactor_asks_the_host_for_a_dispatch, 2},
         {reactor_asks_the_host_for_another_dispatch_at_the_end_of_one, 2},
+        {reactor_goes_on_although_the_host_never_answers, 3},
         {scheduled_dispatch_leaves_alone_what_the_descriptor_shows, 1},
         {reactor_asks_the_host_once_until_the_dispatch_comes, 1},
     };
