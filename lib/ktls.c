@@ -6,6 +6,7 @@
 #include "sys.h"
 
 #include <errno.h>
+#include <string.h>
 
 bool afn__ktls_is_asked_for(const SSL *ssl)
 {
@@ -44,6 +45,10 @@ bool afn__ktls_is_receiving(const struct afn__ktls *ktls)
 
 /* A message of TLS 1.3: type, length in three bytes, and whether the other side is to do so too. */
 #define KEY_UPDATE_LENGTH 5
+static const char key_update_head[] = {SSL3_MT_KEY_UPDATE, 0, 0, 1};
+
+/* The number that <openssl/bio.h> has in a comment only: the kernel is to send with these keys. */
+#define CTRL_SET_KTLS_SEND 72
 
 static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
 {
@@ -71,10 +76,12 @@ static int ktls_read(BIO *bio, char *buffer, size_t length, size_t *ret_length)
 }
 
 /* OpenSSL's answer to a peer that asks for new keys.  Where it writes for the kernel to encrypt
- * there are no headers of records. */
+ * there are no headers of records.  That it has told the socket BIO to mark the next record as none
+ * of the application does no harm: data never pass through there. */
 static bool is_key_update(const char *data, size_t length)
 {
-    return length == KEY_UPDATE_LENGTH && data[0] == SSL3_MT_KEY_UPDATE;
+    return length == KEY_UPDATE_LENGTH &&
+           !memcmp(data, key_update_head, sizeof(key_update_head));
 }
 
 static int ktls_write(BIO *bio, const char *data, size_t length, size_t *ret_length)
@@ -113,11 +120,11 @@ static bool is_ready(const struct afn__ktls_end *end)
 /*
  * Kernels do not change the keys that they send with, or only the newest do.  OpenSSL would have
  * told the peer by then, and could not go on: so it is made to believe that they were changed, and
- * the peer is told nothing.  This is a request that comes with a pointer, to the keys.
+ * the peer is told nothing.
  */
-static bool would_change_keys(const struct afn__ktls_end *end, const void *pointer)
+static bool would_change_keys(const struct afn__ktls_end *end, int command)
 {
-    return end->sends && pointer && afn__ktls_is_sending(end->ktls);
+    return command == CTRL_SET_KTLS_SEND && end->sends && afn__ktls_is_sending(end->ktls);
 }
 
 /* Which requests hand over keys and mark records is a matter between OpenSSL and its socket BIO. */
@@ -139,7 +146,7 @@ static long ktls_ctrl(BIO *bio, int command, long number, void *pointer)
     case BIO_CTRL_WPENDING:
         return 0;
     default:
-        if (would_change_keys(end, pointer))
+        if (would_change_keys(end, command))
             return 1;
         return is_ready(end) ? BIO_ctrl(end->ktls->socket, command, number, pointer) : 0;
     }
