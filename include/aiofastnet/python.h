@@ -72,9 +72,9 @@ struct afn_python_api {
     int (*write)(PyObject *transport, const void *data, size_t length);
     /*
      * The same without a copy: the memory must not change until release(user) is called, which
-     * happens exactly once, from this or a later call, also when the result is -1.  release has the
-     * GIL, or an attached thread.  It may free memory and drop references to objects that run no
-     * Python code when they go, but neither use the transport nor raise.
+     * happens exactly once, from this or a later call, also when the result is -1; it may be NULL.
+     * release has the GIL, or an attached thread.  It may free memory and drop references to
+     * objects that run no Python code when they go, but neither use the transport nor raise.
      */
     int (*write_ref)(PyObject *transport, const void *data, size_t length,
                      void (*release)(void *user), void *user);

@@ -167,15 +167,17 @@ def test_what_ends_the_loop(env, make, kind):
         raise kind("out")
 
     def drive(loop):
-        receiver, sender, other = make(data=fail), Recorder(), make()
+        receiver, sender, other, peer = make(data=fail), Recorder(), make(), Recorder()
         loop.run_until_complete(env.pair(receiver, sender))
         sender.transport.write(b"data")
         with pytest.raises(kind, match="out"):
             loop.run_until_complete(until(lambda: False))
         for task in asyncio.all_tasks(loop):
             task.cancel()
-        loop.run_until_complete(env.pair(other, Recorder()))
-        other.transport.get_protocol().sink(other, b"", True)
+        loop.run_until_complete(env.pair(other, peer))
+        peer.transport.write(b"more")
+        loop.run_until_complete(other.received(4))
+        assert other.data == b"more" and came_right(env, other)
         assert receiver.events[:2] == ["made", "data"]
         env.take_exceptions()
 
