@@ -8,8 +8,6 @@ import concurrent.futures
 import contextlib
 import signal
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 
 def run_in_threads(coroutines, new_loop):
     """Run each coroutine on a loop of its own in a thread of its own; return their results.
@@ -28,19 +26,21 @@ def run_in_threads(coroutines, new_loop):
         finally:
             loop.close()
 
-    def cancel(*_):
+    def cancel():
         for task in tasks:
             with contextlib.suppress(RuntimeError):  # its loop is closed by now
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
-    # Python calls handlers in the main thread.  It would sleep on if the system chose another one
-    # for the signal, so that these start with both blocked.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    for number in SIGNALS:
-        signal.signal(number, cancel)
-    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
-        workers = [pool.submit(work, task) for task in tasks]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        concurrent.futures.wait(workers, return_when=concurrent.futures.FIRST_EXCEPTION)
+    async def supervise():
+        # A loop of its own, since a thread that waits for others in any other way may miss a
+        # signal that comes just before it sleeps.
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, cancel)
+        workers = [loop.run_in_executor(pool, work, task) for task in tasks]
+        await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         cancel()
-    return [worker.result() for worker in workers]
+        return await asyncio.gather(*workers)
+
+    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool:
+        return asyncio.run(supervise())
