@@ -139,7 +139,7 @@ static void make_pending(struct afn__source *source, uint32_t events)
 static void call_for_dispatch(struct afn_reactor *reactor)
 {
     if (reactor->is_requested) {
-        /* A host whose answer comes only now may have lost it: the descriptor is asked for another. */
+        /* A dispatch came without the answer: the host may have forgotten, so the descriptor tells. */
         if (reactor->watched > reactor->requested_at)
             afn_reactor_wakeup(reactor);
         return;

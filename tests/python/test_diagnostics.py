@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """What connections and the package tell about themselves to those who look for a fault."""
 import ast
-import asyncio
 import contextlib
 import errno
 import importlib
@@ -133,14 +132,6 @@ def test_the_times_of_a_full_buffer_are_counted(env):
     env.run(main())
 
 
-async def upgrade(env, receiver, sender):
-    receiver.transport, sender.transport = await asyncio.gather(
-        env.loop.start_tls(receiver.transport, receiver, env.certs.server_context(),
-                           server_side=True),
-        env.loop.start_tls(sender.transport, sender, env.certs.client_context(),
-                           server_hostname="localhost"))
-
-
 @ours_only
 @pytest.mark.upgrades
 @pytest.mark.kinds("tcp")
@@ -151,7 +142,7 @@ def test_an_upgraded_connection_goes_on_counting(env):
         lower = await env.pair(receiver, sender)
         lower.write(b"hello")
         await receiver.received(5)
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         upper = sender.transport
         upper.write(b" world")
         await receiver.received(11)
@@ -173,7 +164,7 @@ def test_tls_over_tls_has_counters_of_both(env):
     async def main():
         receiver, sender = Recorder(), Recorder()
         lower = await env.pair(receiver, sender)
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         sender.transport.write(b"hello")
         await receiver.received(5)
         above = sender.transport.get_extra_info("aiofastnet")
@@ -433,7 +424,7 @@ def test_an_upgrade_is_logged(env, log):
     async def main():
         receiver, sender = Recorder(), Recorder()
         await env.pair(receiver, sender)
-        await upgrade(env, receiver, sender)
+        await env.upgrade(receiver, sender)
         assert_course(log.of(sender), "upgrade to TLS of <Transport", "TLS established, ")
         assert log.of(sender)[0].endswith("engine " + aiofastnet.info()["engine"])
         sender.transport.abort()

@@ -27,11 +27,7 @@ async def upgraded_pair(env, receiver, sender):
     server = await env.start_server(lambda: receiver, ssl=None)
     await env.connect(lambda: sender, server, ssl=None)
     await until(lambda: receiver.transport is not None)
-    server_context, client_context = contexts(env)
-    receiver.transport, sender.transport = await asyncio.gather(
-        env.loop.start_tls(receiver.transport, receiver, server_context, server_side=True),
-        env.loop.start_tls(sender.transport, sender, client_context,
-                           server_hostname="localhost"))
+    await env.upgrade(receiver, sender)
 
 
 def test_loop_start_tls_upgrades_both_sides(env):

@@ -297,7 +297,8 @@ class Env:
 
     async def upgrade(self, server_protocol, client_protocol):
         """TLS over what the two connected protocols are on."""
-        if self.is_tls:
+        below = client_protocol.transport.get_extra_info("aiofastnet") or {}
+        if below.get("engine") != "plain":
             self.expects_ktls = False   # the kernel has one layer at the most, above its socket
         server_protocol.transport, client_protocol.transport = await asyncio.gather(
             self.loop.start_tls(server_protocol.transport, server_protocol,
