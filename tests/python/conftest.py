@@ -7,6 +7,7 @@ where a test is marked with `improvement`.
 
 AFN_TEST_REQUIRE=1 makes a missing aiofastnet an error; without it those parameters are skipped.
 AFN_TEST_TIME_LIMIT is the limit of one test in seconds, for slow machines and sanitizers.
+AFN_TEST_SCALE=N repeats N times what is to leave no memory behind; the time limit has to suit.
 AFN_TEST_KTLS=1 adds the kinds ktls12 and ktls13, TLS of ours by the kernel, which must have it.
 """
 import asyncio

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from support.marks import one_tls, tls_only
-from support.peers import RawPeer, socket_pair
+from support.peers import SCALE, RawPeer, socket_pair
 from support.protocols import Recorder, echoing, turns, until
 
 pytestmark = tls_only
@@ -343,7 +343,7 @@ def test_failed_handshakes_leave_nothing_behind(env):
         gc.collect()
         gc.disable()
         before = objects()
-        for number in range(60):
+        for number in range(60 * SCALE):
             peer = await env.raw_connect(server, None)
             await env.thread(disturb, peer, NOISE[number % len(NOISE)],
                              ("wire_end", "reset")[number % 2])

@@ -8,6 +8,8 @@ import struct
 # Seconds for one test, and those after which a blocking call of a peer fails instead of hanging.
 TIME_LIMIT = int(os.environ.get("AFN_TEST_TIME_LIMIT", 30))
 PATIENCE = TIME_LIMIT / 2
+# Factor for the number of connections, and of bytes, in the tests of what memory they need.
+SCALE = int(os.environ.get("AFN_TEST_SCALE", 1))
 
 # Python sets it in every context; a peer is to tell close_notify from an end without it.
 IGNORE_UNEXPECTED_EOF = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
