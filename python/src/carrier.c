@@ -25,6 +25,7 @@ typedef struct CarrierObject {
     bool owes_resume; /* the lower one had told the protocol, before this, to pause writing */
     bool ended;
     bool lost;
+    bool held;           /* by the stream of the upper one, until on_close() */
     PyObject *exception; /* of connection_lost() */
 } CarrierObject;
 
@@ -169,6 +170,7 @@ static void on_close(void *carrier, int error)
 
     if (self->upper != NULL && !self->lost && tell_lower(self, is_proper ? "close" : "abort") < 0)
         fail(self);
+    self->held = false;
     Py_DECREF(self);
 }
 
@@ -302,7 +304,8 @@ int carrier_open(TransportObject *upper, PyObject *lower)
     upper->carrier = (PyObject *)self;
     if (transport_open_over(upper, &carrier_ops, self) < 0)
         return -1;
-    Py_INCREF(self); /* until on_close() */
+    Py_INCREF(self);
+    self->held = true;
     return 0;
 }
 
@@ -371,6 +374,9 @@ static int carrier_traverse(CarrierObject *self, visitproc visit, void *arg)
     Py_VISIT(self->lower);
     Py_VISIT(self->chunks);
     Py_VISIT(self->exception);
+    /* The collector does not know the stream, which lives no longer than what refers to this. */
+    if (self->held)
+        Py_VISIT(self);
     return 0;
 }
 

@@ -4,13 +4,16 @@ import asyncio
 import gc
 import ssl
 import sys
+import warnings
+import weakref
 from functools import partial
 
 import pytest
 
+from support.env import make_loop
 from support.files import CONTENT, path
 from support.marks import improvement, tls_only
-from support.protocols import Recorder, assert_same, echoing, turns, until
+from support.protocols import Recorder, assert_same, echoing, live, turns, until
 
 pytestmark = [tls_only, pytest.mark.upgrades]
 
@@ -325,3 +328,26 @@ def test_a_file_over_something_else(env, path, connect):
         assert await receiver.lost() is None
 
     env.run(main())
+
+
+@pytest.mark.implementations("ours")
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_a_forgotten_loop_takes_its_layers_with_it(env, is_foreign):
+    """T59: TLS over TLS, or over another's transport, does not keep a loop from the collector."""
+    receiver, sender = Recorder(), Recorder()
+    env.loop = make_loop(env.implementation)
+    with env._engine(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        env.loop.run_until_complete(
+            over_foreign(env, receiver, sender, False) if is_foreign
+            else layered(env, receiver, sender))
+        for server in env._servers:
+            server.close()
+        env.loop.run_until_complete(turns())
+        references = [weakref.ref(env.loop), weakref.ref(sender.transport)]
+        env._servers.clear()
+        live.clear()
+        receiver = sender = env.loop = server = None
+        for _ in range(3):      # what a finalizer has seen is left to the next collection
+            gc.collect()
+    assert [reference() for reference in references] == [None, None]
