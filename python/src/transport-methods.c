@@ -223,6 +223,11 @@ static int convert_limit(PyObject *number, size_t *ret_limit)
     PyObject *integer = PyNumber_Long(number);
     Py_ssize_t limit;
 
+    if (integer == NULL && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        PyErr_Clear(); /* float("inf"), for no number is below zero here */
+        *ret_limit = PY_SSIZE_T_MAX;
+        return 0;
+    }
     if (integer == NULL)
         return -1;
     limit = PyNumber_AsSsize_t(integer, NULL);

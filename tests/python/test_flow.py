@@ -35,6 +35,22 @@ def test_the_limits_are_those_of_stock(env):
     env.run(main())
 
 
+@pytest.mark.parametrize("high", [float("inf"), 10 ** 30])
+def test_no_high_water_mark_is_too_high(env, high):
+    """What no memory can hold is a limit that is never reached."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.set_write_buffer_limits(high=high, low=0)
+        transport.write(b"x" * 2000000)
+        await receiver.received(2000000)
+        assert "pause" not in sender.events
+        low, seen = transport.get_write_buffer_limits()
+        assert low == 0 and seen >= sys.maxsize
+
+    env.run(main())
+
+
 @plain_only
 def test_the_buffer_size_counts_what_the_kernel_did_not_take(env):
     """size = written - sent, and pause_writing comes when it is above the high-water mark."""
