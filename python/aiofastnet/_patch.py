@@ -65,17 +65,25 @@ def _lacks(loop, name, arguments):
         return True
     if isinstance(loop, selector_events.BaseSelectorEventLoop):
         return False
-    attempt = method(*[None] * arguments)
     try:
-        attempt.send(None)
+        attempt = method(*[None] * arguments)
+        if asyncio.isfuture(attempt):
+            attempt.cancel()
+        else:
+            _step(attempt)
     except NotImplementedError:
         return True
     except Exception:
         # What it thinks of a socket that is None.
-        return False
-    finally:
-        attempt.close()
+        pass
     return False
+
+
+def _step(coroutine):
+    try:
+        coroutine.send(None)
+    finally:
+        coroutine.close()
 
 
 def _forward(name):

@@ -134,6 +134,42 @@ def test_a_loop_without_add_reader_keeps_its_own_methods(ours):
     assert not {name for name in vars(loop) if name.startswith("_make")} - set(before)
 
 
+class Wrapping(asyncio.AbstractEventLoop):
+    """Somebody's loop around another one, with sock_*() that are no coroutine functions."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def sock_recv(self, sock, n):
+        return self.inner.create_task(self.inner.sock_recv(sock, n))
+
+    def sock_accept(self, sock):
+        sock.fileno()
+        raise AssertionError
+
+    def sock_sendall(self, sock, data):
+        raise NotImplementedError
+
+
+for _name in ("add_reader", "add_writer", "remove_reader", "remove_writer", "is_closed", "close",
+              "is_running", "get_debug", "call_soon"):
+    setattr(Wrapping, _name, lambda self, *args, _name=_name, **kwargs:
+            getattr(self.inner, _name)(*args, **kwargs))
+
+
+def test_a_loop_whose_sock_methods_are_plain_functions(ours):
+    """What it has stays, and what only raises NotImplementedError is replaced."""
+    inner = asyncio.SelectorEventLoop()
+    loop = Wrapping(inner)
+    assert ours.patch_loop(loop) is loop
+    assert "sock_recv" not in vars(loop)
+    assert "sock_accept" not in vars(loop)
+    assert loop.sock_sendall.__func__ is ours.sock_sendall
+    assert loop.sock_connect.__func__ is ours.sock_connect
+    inner.run_until_complete(turns())
+    loop.close()
+
+
 def test_loop_factory(ours, base):
     """The result makes patched loops of the base; each call makes another one."""
     factory = ours.loop_factory(base)
