@@ -10,10 +10,9 @@ question to the user's loop.
 import asyncio
 import collections.abc
 import socket
-import ssl
 import sys
 import types
-from asyncio import base_events, constants, selector_events, sslproto
+from asyncio import base_events, constants, selector_events
 
 from . import _core
 from ._sendfile import (
@@ -24,6 +23,11 @@ from ._sendfile import (
     send_by_reading,
 )
 from ._upgrade import can_carry, get_received, move_reader, move_writer
+
+try:
+    import ssl
+except ImportError:  # a Python without OpenSSL
+    ssl = None
 
 _Stock = asyncio.SelectorEventLoop
 
@@ -235,7 +239,7 @@ class LoopAdapter(_Stock):
                 self.reactor.make_ssl_transport,
                 rawsock,
                 protocol,
-                sslcontext or sslproto._create_transport_context(server_side, server_hostname),
+                sslcontext or None,
                 waiter,
                 server_side=server_side,
                 server_hostname=None if server_side else server_hostname or None,
@@ -305,6 +309,8 @@ class LoopAdapter(_Stock):
         they are taken out of it.  The reader refers to the new transport from the start, a
         StreamWriter as soon as the handshake is done.
         """
+        if ssl is None:
+            raise RuntimeError("Python ssl module is not available")
         if not isinstance(sslcontext, ssl.SSLContext):
             raise TypeError(
                 f"sslcontext is expected to be an instance of ssl.SSLContext, got {sslcontext!r}"

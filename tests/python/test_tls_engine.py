@@ -27,6 +27,43 @@ def test_info_says_what_is_used(ours):
         assert ssl.OPENSSL_VERSION.split()[1] in info["libssl"]
 
 
+WITHOUT_SSL = """
+import asyncio, sys
+sys.modules["ssl"] = sys.modules["_ssl"] = None
+import aiofastnet
+
+async def refused(coroutine):
+    try:
+        await coroutine
+    except RuntimeError as error:
+        print(error)
+
+async def main():
+    loop = aiofastnet.patch_loop(asyncio.get_running_loop())
+    server = await asyncio.start_server(lambda reader, writer: writer.write(b"hello"),
+                                        "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    reader, writer = await asyncio.open_connection(*address)
+    print(await reader.readexactly(5))
+    await refused(asyncio.open_connection(*address, ssl=True))
+    await refused(loop.start_tls(writer.transport, writer.transport.get_protocol(), None))
+    writer.close()
+    server.close()
+
+asyncio.run(main())
+print(aiofastnet.info()["reason"], aiofastnet.info()["python_libssl"])
+"""
+
+
+def test_a_python_without_ssl_has_the_rest(ours):
+    """T6: all works but TLS, of which it is said that it is not there."""
+    output = subprocess.run([sys.executable, "-c", WITHOUT_SSL], check=True,
+                            stdout=subprocess.PIPE, universal_newlines=True).stdout
+    assert output.splitlines() == [
+        "b'hello'", "stdlib ssl module not available", "Python ssl module is not available",
+        "this Python has no module ssl None"]
+
+
 def test_the_module_can_be_run(ours):
     """T6: python3 -m aiofastnet prints the same."""
     output = subprocess.run([sys.executable, "-m", "aiofastnet"], check=True,
