@@ -9,6 +9,7 @@ question to the user's loop.
 
 import asyncio
 import collections.abc
+import contextvars
 import socket
 import sys
 import types
@@ -148,7 +149,8 @@ class LoopAdapter(_Stock):
         """The loop's reactor, made when the first transport needs it."""
         if self._reactor is None:
             reactor = _core.Reactor(self.loop, getattr(self.loop, "_ready", None))
-            self.loop.add_reader(reactor.fileno(), reactor.dispatch)
+            # Not in the context of whoever happens to be the first: it would be kept for ever.
+            contextvars.Context().run(self.loop.add_reader, reactor.fileno(), reactor.dispatch)
             self._reactor = reactor
         return self._reactor
 

@@ -79,13 +79,29 @@ void callbacks_give_up(ReactorObject *reactor)
     }
 }
 
-void callbacks_report(ReactorObject *reactor, PyObject *context)
+/* Not when a method of the transport reports: its caller's context is the right one. */
+static bool enter(ReactorObject *reactor, PyObject *where)
+{
+    if (where == NULL || !reactor->dispatching)
+        return false;
+    if (PyContext_Enter(where) == 0)
+        return true;
+    PyErr_Clear(); /* a callback is running, in this context */
+    return false;
+}
+
+void callbacks_report(ReactorObject *reactor, PyObject *where, PyObject *context)
 {
     PyObject *result = NULL;
 
-    if (context != NULL)
+    if (context != NULL) {
+        bool entered = enter(reactor, where);
+
         result = PyObject_CallMethodOneArg(reactor->loop,
                                            reactor->state->names.call_exception_handler, context);
+        if (entered && PyContext_Exit(where) < 0)
+            Py_CLEAR(result);
+    }
     Py_XDECREF(context);
     if (result == NULL)
         callbacks_give_up(reactor);
@@ -97,9 +113,10 @@ static PyObject *get_protocol(TransportObject *transport)
     return transport->protocol != NULL ? transport->protocol : Py_None;
 }
 
-static void report(TransportObject *transport, PyObject *exception, const char *message)
+static void report(TransportObject *transport, PyObject *where, PyObject *exception,
+                   const char *message)
 {
-    callbacks_report(transport->reactor,
+    callbacks_report(transport->reactor, where,
                      Py_BuildValue("{s:s,s:O,s:O,s:O}", "message", message, "exception", exception,
                                    "transport", transport, "protocol", get_protocol(transport)));
 }
@@ -148,7 +165,7 @@ static void debug_exception(TransportObject *transport, PyObject *exception, con
 void callbacks_tell_fatal(TransportObject *transport, PyObject *exception, const char *message)
 {
     if (!PyErr_GivenExceptionMatches(exception, PyExc_OSError))
-        report(transport, exception, message);
+        report(transport, transport->context, exception, message);
     else if (reactor_is_debug(transport->reactor))
         debug_exception(transport, exception, message);
 }
@@ -183,7 +200,7 @@ static void fail_or_go_on(TransportObject *transport, const char *message)
     }
     exception = callbacks_catch(transport->reactor);
     if (exception != NULL)
-        report(transport, exception, message + sizeof(FATAL) - 1);
+        report(transport, transport->context, exception, message + sizeof(FATAL) - 1);
     Py_XDECREF(exception);
 }
 
@@ -273,7 +290,7 @@ static void finish_event(TransportObject *transport, PyObject *result, const cha
     }
     exception = callbacks_catch(transport->reactor);
     if (exception != NULL)
-        report(transport, exception, message);
+        report(transport, transport->context, exception, message);
     Py_XDECREF(exception);
 }
 
@@ -389,7 +406,8 @@ void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
         PyObject *failure = callbacks_catch(transport->reactor);
 
         if (failure != NULL)
-            report(transport, failure, "Fatal error: protocol.connection_lost() call failed.");
+            report(transport, context, failure,
+                   "Fatal error: protocol.connection_lost() call failed.");
         Py_XDECREF(failure);
     }
     Py_XDECREF(result);
@@ -409,7 +427,7 @@ int callbacks_pause_writing(TransportObject *transport)
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
         return -1;
     exception = compat_take_exception();
-    report(transport, exception, "protocol.pause_writing() failed");
+    report(transport, NULL, exception, "protocol.pause_writing() failed");
     Py_DECREF(exception);
     return 0;
 }
@@ -424,7 +442,7 @@ void callbacks_resume_writing(TransportObject *transport)
         PyObject *exception = callbacks_catch(transport->reactor);
 
         if (exception != NULL)
-            report(transport, exception, "protocol.resume_writing() failed");
+            report(transport, transport->context, exception, "protocol.resume_writing() failed");
         Py_XDECREF(exception);
     }
     Py_XDECREF(result);

@@ -61,8 +61,11 @@ PyObject *callbacks_catch(ReactorObject *reactor);
 /* Takes the raised exception, when nobody is left to tell: sys.unraisablehook() gets it. */
 void callbacks_give_up(ReactorObject *reactor);
 
-/* loop.call_exception_handler(context); takes the reference, or the exception if it is NULL. */
-void callbacks_report(ReactorObject *reactor, PyObject *context);
+/*
+ * loop.call_exception_handler(context); takes the reference, or the exception if it is NULL.  In
+ * dispatch() the handler runs where it is told to, in a contextvars context.
+ */
+void callbacks_report(ReactorObject *reactor, PyObject *where, PyObject *context);
 
 /* Tells the loop why a transport ends: errors of the network in debug mode only. */
 void callbacks_tell_fatal(TransportObject *transport, PyObject *exception, const char *message);

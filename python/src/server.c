@@ -74,8 +74,10 @@ int server_traverse(ReactorObject *reactor, visitproc visit, void *arg)
  * A connection that did not come to life.  asyncio says so in debug mode only; but it refuses no
  * protocol, so nobody would expect that.
  */
-static void report_failure(ReactorObject *reactor, PyObject *protocol, TransportObject *transport)
+static void report_failure(const struct server_listener *self, PyObject *protocol,
+                           TransportObject *transport)
 {
+    ReactorObject *reactor = self->reactor;
     PyObject *exception = callbacks_catch(reactor), *context;
     bool is_refused = protocol != NULL && transport->protocol == NULL;
 
@@ -88,7 +90,7 @@ static void report_failure(ReactorObject *reactor, PyObject *protocol, Transport
              (protocol != NULL && transport != NULL &&
               PyDict_SetItemString(context, "transport", (PyObject *)transport) < 0)))
             Py_CLEAR(context);
-        callbacks_report(reactor, context);
+        callbacks_report(reactor, transport != NULL ? transport->context : self->context, context);
     }
     Py_XDECREF(exception);
 }
@@ -104,7 +106,7 @@ static void begin_clear(TransportObject *transport)
         return;
     exception = callbacks_catch(transport->reactor);
     if (exception != NULL)
-        callbacks_report(transport->reactor,
+        callbacks_report(transport->reactor, transport->context,
                          Py_BuildValue("{s:s,s:N,s:O,s:O}", "message",
                                        "Exception in callback protocol.connection_made()",
                                        "exception", exception, "transport", transport, "protocol",
@@ -153,7 +155,7 @@ static void accept_connection(struct server_listener *self, int fd, const struct
         r = begin(self, transport, fd);
     }
     if (r < 0) {
-        report_failure(reactor, protocol, transport);
+        report_failure(self, protocol, transport);
         if (transport == NULL || transport->stream == NULL) {
             close(fd);
         } else {
@@ -199,7 +201,7 @@ static void on_failed(struct afn_listener *listener, void *user, int error)
     exception = compat_take_exception();
     sock = PyObject_CallOneArg(reactor->state->imports.transport_socket, self->sock);
     callbacks_report(
-        reactor, sock == NULL ? NULL
+        reactor, self->context, sock == NULL ? NULL
                               : Py_BuildValue("{s:s,s:O,s:O}", "message",
                                               is_shortage ? "socket.accept() out of system resource"
                                                           : "Fatal error: accepting failed",

@@ -297,7 +297,7 @@ void tls_handshake_failed(TransportObject *transport, PyObject *exception)
                                  ? "SSL handshake failed on verifying the certificate"
                                  : "SSL handshake failed");
         if (transport->accepted && reactor_is_debug(transport->reactor))
-            callbacks_report(transport->reactor,
+            callbacks_report(transport->reactor, transport->context,
                              Py_BuildValue("{s:s,s:O,s:O,s:O}", "message",
                                            "Error on transport creation for incoming connection",
                                            "exception", exception, "protocol", transport->protocol,

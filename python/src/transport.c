@@ -475,7 +475,7 @@ static void detach_server(TransportObject *self)
         PyObject *exception = callbacks_catch(self->reactor);
 
         if (exception != NULL)
-            callbacks_report(self->reactor,
+            callbacks_report(self->reactor, self->context,
                              Py_BuildValue("{s:s,s:N,s:O}", "message",
                                            "Fatal error: server._detach() call failed.",
                                            "exception", exception, "transport", self));

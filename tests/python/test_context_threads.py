@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Context variables, threads, and the exceptions that stop a loop."""
 import contextvars
+import gc
 import sys
 import threading
+import weakref
 
 import pytest
 
@@ -96,6 +98,58 @@ def test_flow_control_and_the_end_see_the_values_of_their_cause(env):
         await sender.lost()
         expected = "closing" if sys.version_info < (3, 15) else "connecting"
         assert sender.values["lost"] == expected
+
+    env.run(main())
+
+
+@pytest.mark.parametrize("is_server", [False, True])
+def test_the_exception_handler_sees_the_values_of_the_connection(env, is_server):
+    """T34: those of the connection whose callback failed, not of the loop's first one."""
+    async def main():
+        def fail(protocol, data):
+            raise LookupError
+
+        def note(loop, context):
+            seen.append((context["message"], variable.get()))
+
+        seen = []
+        variable.set("first")
+        await env.pair(Recorder(), Recorder())
+        variable.set("connecting")
+        failing = Recorder(data=fail)
+        _, peer = await (env.raw_client if is_server else env.raw_server)(failing)
+        variable.set("later")
+        env.loop.set_exception_handler(note)
+        await env.thread(peer.send, b"hello")
+        await failing.lost()
+        assert [value for _, value in seen] == ["connecting"], seen
+
+    env.run(main())
+
+
+def test_the_values_of_the_first_connection_are_not_kept(env):
+    """T34: what serves them all has no context of its own."""
+    class Value:
+        pass
+
+    async def connect():
+        value = Value()
+        variable.set(value)
+        server = await env.start_server(Recorder)
+        transport, _ = await env.connect(Recorder, server)
+        await until(lambda: len([each for each in live if each.transport is not None]) == 2)
+        transport.close()
+        server.close()
+        for recorder in live:
+            await recorder.lost()
+        live.clear()
+        return weakref.ref(value)
+
+    async def main():
+        reference = await env.loop.create_task(connect())
+        await turns()
+        gc.collect()
+        assert reference() is None
 
     env.run(main())
 
