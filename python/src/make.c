@@ -303,6 +303,16 @@ PyObject *reactor_start_tls(ReactorObject *self, PyObject *args, PyObject *keywo
     return (PyObject *)upgraded;
 }
 
+/* The descriptor of a file object, for that is what will be closed: a mere number is none. */
+static int get_pipe_fd(PyObject *pipe)
+{
+    PyObject *number = PyObject_CallMethod(pipe, "fileno", NULL);
+    int fd = number == NULL ? -1 : PyObject_AsFileDescriptor(number);
+
+    Py_XDECREF(number);
+    return fd;
+}
+
 static int check_pipe(int fd, const char *complaint)
 {
     struct stat status;
@@ -340,7 +350,7 @@ static PyObject *make_pipe_transport(ReactorObject *self, PyObject *args, PyObje
                                      &extra) ||
         reactor_check_thread(self) < 0)
         return NULL;
-    fd = PyObject_AsFileDescriptor(pipe);
+    fd = get_pipe_fd(pipe);
     if (fd < 0 || check_pipe(fd, complaint) < 0)
         return NULL;
     transport = new_transport(self, role, protocol);
