@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "datagram.h"
 
+#include "arguments.h"
 #include "callbacks.h"
 #include "endpoint.h"
 
@@ -250,47 +251,23 @@ static PyObject *choose_address(TransportObject *self, PyObject *address)
     return is_same > 0 ? self->address : NULL;
 }
 
-static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *keywords,
-                           PyObject **ret_data, PyObject **ret_address)
-{
-    PyObject *found[2] = {count > 0 ? args[0] : NULL, count > 1 ? args[1] : NULL};
-    Py_ssize_t named = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
-
-    for (Py_ssize_t i = 0; i < named; i++) {
-        PyObject *keyword = PyTuple_GET_ITEM(keywords, i);
-        bool is_data = PyUnicode_CompareWithASCIIString(keyword, "data") == 0;
-
-        if ((!is_data && PyUnicode_CompareWithASCIIString(keyword, "addr") != 0) ||
-            found[is_data ? 0 : 1] != NULL) {
-            PyErr_Format(PyExc_TypeError, "sendto() got an unexpected keyword argument '%U'",
-                         keyword);
-            return -1;
-        }
-        found[is_data ? 0 : 1] = args[count + i];
-    }
-    if (found[0] == NULL || count > 2) {
-        PyErr_SetString(PyExc_TypeError, "sendto() takes data and an address");
-        return -1;
-    }
-    *ret_data = found[0];
-    *ret_address = found[1] != NULL ? found[1] : Py_None;
-    return 0;
-}
-
 PyObject *datagram_sendto(TransportObject *self, PyObject *const *args, Py_ssize_t count,
                           PyObject *keywords)
 {
+    static const char *const names[] = {"data", "addr", NULL};
     int family = self->sockname.address.any.sa_family;
     const struct sockaddr_entry *sender;
     struct sockaddr_value value;
-    PyObject *data, *address;
+    PyObject *found[] = {NULL, Py_None}, *data, *address;
 
-    if (parse_arguments(args, count, keywords, &data, &address) < 0 ||
-        transport_check_data(self, data) < 0 || reactor_check_thread(self->reactor) < 0)
+    if (arguments_parse("sendto", names, args, count, keywords, found) < 0)
+        return NULL;
+    data = found[0];
+    if (transport_check_data(self, data) < 0 || reactor_check_thread(self->reactor) < 0)
         return NULL;
     if (!COMPAT_SENDS_EMPTY_DATAGRAMS && PyObject_Size(data) == 0)
         Py_RETURN_NONE;
-    address = choose_address(self, address);
+    address = choose_address(self, found[1]);
     if (address == NULL)
         return NULL;
     if (self->closing || self->datagram == NULL)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "arguments.h"
 #include "carrier.h"
 #include "diagnostics.h"
 #include "tls.h"
@@ -164,29 +165,12 @@ static PyObject *compute(TransportObject *self, PyObject *name)
 PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args, Py_ssize_t count,
                                    PyObject *keywords)
 {
-    PyObject *fallback = Py_None, *value, *name;
-    Py_ssize_t named = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
+    static const char *const names[] = {"name", "default", NULL};
+    PyObject *found[] = {NULL, Py_None}, *name, *value;
 
-    name = count > 0 ? args[0] : NULL;
-    if (count > 1)
-        fallback = args[1];
-    for (Py_ssize_t i = 0; i < named; i++) {
-        PyObject *keyword = PyTuple_GET_ITEM(keywords, i);
-
-        if (is_name(keyword, "name") && count < 1) {
-            name = args[count + i];
-        } else if (is_name(keyword, "default") && count < 2) {
-            fallback = args[count + i];
-        } else {
-            PyErr_Format(PyExc_TypeError,
-                         "get_extra_info() got an unexpected keyword argument '%U'", keyword);
-            return NULL;
-        }
-    }
-    if (name == NULL || count > 2) {
-        PyErr_SetString(PyExc_TypeError, "get_extra_info() takes a name and a default");
+    if (arguments_parse("get_extra_info", names, args, count, keywords, found) < 0)
         return NULL;
-    }
+    name = found[0];
     if (self->extra != NULL) {
         value = PyDict_GetItemWithError(self->extra, name);
         if (value != NULL || PyErr_Occurred())
@@ -194,7 +178,7 @@ PyObject *transport_get_extra_info(TransportObject *self, PyObject *const *args,
     }
     value = compute(self, name);
     if (value == NULL && !PyErr_Occurred())
-        value = Py_NewRef(fallback);
+        value = Py_NewRef(found[1]);
     return value;
 }
 

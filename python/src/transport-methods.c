@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "arguments.h"
 #include "callbacks.h"
 #include "datagram.h"
 #include "endpoint.h"
@@ -76,9 +77,12 @@ static PyObject *method_force_close(TransportObject *self, PyObject *exception)
     return end_now(self, exception == Py_None ? NULL : exception);
 }
 
-static PyObject *method_set_protocol(TransportObject *self, PyObject *protocol)
+static PyObject *method_set_protocol(TransportObject *self, PyObject *const *args,
+                                     Py_ssize_t count, PyObject *keywords)
 {
-    if (reactor_check_thread(self->reactor) < 0)
+    PyObject *protocol = arguments_get_one("set_protocol", "protocol", args, count, keywords);
+
+    if (protocol == NULL || reactor_check_thread(self->reactor) < 0)
         return NULL;
     self = transport_resolve(self);
     /* After the end it would only keep the protocol alive. */
@@ -399,8 +403,8 @@ PyObject *transport_repr(TransportObject *self)
 #define BASE_METHODS                                                                               \
     {"close", METHOD(method_close), METH_NOARGS, "close($self)\n--\n\n"},                          \
     {"is_closing", METHOD(method_is_closing), METH_NOARGS, "is_closing($self)\n--\n\n"},           \
-    {"set_protocol", METHOD(method_set_protocol), METH_O,                                          \
-     "set_protocol($self, protocol, /)\n--\n\n"},                                                  \
+    {"set_protocol", METHOD(method_set_protocol), METH_FASTCALL | METH_KEYWORDS,                   \
+     "set_protocol($self, protocol)\n--\n\n"},                                                     \
     {"get_protocol", METHOD(method_get_protocol), METH_NOARGS, "get_protocol($self)\n--\n\n"},     \
     {"get_extra_info", METHOD(transport_get_extra_info), METH_FASTCALL | METH_KEYWORDS,            \
      "get_extra_info($self, name, default=None)\n--\n\n"},                                         \
@@ -415,9 +419,10 @@ PyObject *transport_repr(TransportObject *self)
 
 #define WRITING_METHODS                                                                            \
     FLOW_METHODS                                                                                   \
-    {"write", METHOD(transport_write), METH_O, "write($self, data, /)\n--\n\n"},                   \
-    {"writelines", METHOD(transport_writelines), METH_O,                                           \
-     "writelines($self, list_of_data, /)\n--\n\n"},                                                \
+    {"write", METHOD(transport_write), METH_FASTCALL | METH_KEYWORDS,                              \
+     "write($self, data)\n--\n\n"},                                                                \
+    {"writelines", METHOD(transport_writelines), METH_FASTCALL | METH_KEYWORDS,                    \
+     "writelines($self, list_of_data)\n--\n\n"},                                                   \
     {"write_eof", METHOD(method_write_eof), METH_NOARGS, "write_eof($self)\n--\n\n"},              \
     {"can_write_eof", METHOD(method_can_write_eof), METH_NOARGS, "can_write_eof($self)\n--\n\n"},
 

@@ -188,8 +188,10 @@ extern PyGetSetDef transport_getset[];
 extern PyGetSetDef transport_pipe_getset[];
 
 PyObject *transport_repr(TransportObject *self);
-PyObject *transport_write(TransportObject *self, PyObject *data);
-PyObject *transport_writelines(TransportObject *self, PyObject *list);
+PyObject *transport_write(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *keywords);
+PyObject *transport_writelines(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                               PyObject *keywords);
 PyObject *transport_get_write_buffer_size(TransportObject *self, PyObject *unused);
 PyObject *transport_begin_sendfile(TransportObject *self, PyObject *args);
 PyObject *transport_end_sendfile(TransportObject *self, PyObject *unused);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport.h"
 
+#include "arguments.h"
 #include "callbacks.h"
 
 #include <errno.h>
@@ -188,8 +189,13 @@ static bool is_ready(TransportObject *self)
     return reactor_is_mine(self->reactor) && self->stream != NULL && !self->sending_file;
 }
 
-PyObject *transport_write(TransportObject *self, PyObject *data)
+PyObject *transport_write(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                          PyObject *keywords)
 {
+    PyObject *data = arguments_get_one("write", "data", args, count, keywords);
+
+    if (data == NULL)
+        return NULL;
     if (PyBytes_CheckExact(data) && is_ready(self)) {
         size_t length = (size_t)PyBytes_GET_SIZE(data);
 
@@ -268,13 +274,15 @@ static int write_parts(TransportObject *self, PyObject *parts, bool *ret_failed)
     return r;
 }
 
-PyObject *transport_writelines(TransportObject *self, PyObject *list)
+PyObject *transport_writelines(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                               PyObject *keywords)
 {
-    PyObject *parts;
+    PyObject *list = arguments_get_one("writelines", "list_of_data", args, count, keywords), *parts;
     bool failed = false, empty;
     int r = 0;
 
-    if (transport_check_writable(self, "Cannot call writelines() after write_eof()") < 0 ||
+    if (list == NULL ||
+        transport_check_writable(self, "Cannot call writelines() after write_eof()") < 0 ||
         check_no_file(self, "writelines") < 0)
         return NULL;
     /* A list may change while an exporter runs code, or in another thread. */

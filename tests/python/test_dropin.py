@@ -50,6 +50,26 @@ def test_the_whole_interface_is_there(env):
     env.run(main())
 
 
+def test_arguments_may_be_given_by_name(env):
+    """T50: asyncio's names, and nothing else."""
+    async def main():
+        receiver, sender = Recorder(), Recorder()
+        transport = await env.pair(receiver, sender)
+        transport.set_protocol(protocol=sender)
+        transport.write(data=b"one")
+        transport.writelines(list_of_data=[b"two", b"three"])
+        assert await receiver.received(11) == b"onetwothree"
+        assert transport.get_extra_info(name="nothing", default=7) == 7
+        for call in (lambda: transport.write(), lambda: transport.write(b"a", b"b"),
+                     lambda: transport.write(b"a", data=b"b"), lambda: transport.write(bytes=b"a"),
+                     lambda: transport.writelines(lines=[]), lambda: transport.set_protocol(),
+                     lambda: transport.get_extra_info("a", "b", "c")):
+            with pytest.raises(TypeError):
+                call()
+
+    env.run(main())
+
+
 def test_transports_are_weakly_referenced_and_hashed(env):
     """Transports are kept in sets and weak dictionaries."""
     async def main():
