@@ -270,7 +270,8 @@ PyObject *datagram_sendto(TransportObject *self, PyObject *const *args, Py_ssize
     address = choose_address(self, found[1]);
     if (address == NULL)
         return NULL;
-    if (self->closing || self->datagram == NULL)
+    /* Or an error has ended it, and connection_lost() is still to come. */
+    if (self->closing || self->datagram == NULL || endpoint_is_closing(self))
         return transport_drop_write(self);
     if (self->peername.state != SOCKADDR_ABSENT)
         return send_to(self, data, NULL, 0);

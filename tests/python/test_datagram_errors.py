@@ -180,6 +180,21 @@ def test_an_address_that_is_none(env, number):
     env.run(main())
 
 
+def test_sendto_between_a_fatal_error_and_the_end(env):
+    """T57: what comes too late is no other error of the protocol's."""
+    async def main():
+        peer = raw_socket(env)
+        client = await endpoint(env)
+        client.transport.sendto(b"x", 5)
+        assert client.transport.is_closing()
+        client.transport.sendto(b"late", peer.getsockname())
+        assert isinstance(await client.lost(), TypeError)
+        assert client.errors == []
+        assert len(env.take_exceptions()) == 1
+        peer.close()
+    env.run(main())
+
+
 @pytest.mark.parametrize("data", ["text", 5, None, [b"x"]])
 def test_data_that_is_not_bytes(env, data):
     """TypeError, with asyncio's text."""
