@@ -179,7 +179,7 @@ static void on_accepted(struct afn_listener *listener, void *user, int fd,
                                                "%r got a new connection: fd %d", self->server, fd);
 
         if (result == NULL)
-            PyErr_WriteUnraisable(self->reactor->loop);
+            callbacks_give_up(self->reactor);
         Py_XDECREF(result);
     }
     accept_connection(self, fd, address, length);

@@ -2,6 +2,7 @@
 """Context variables, threads, and the exceptions that stop a loop."""
 import contextvars
 import gc
+import logging
 import sys
 import threading
 import weakref
@@ -219,6 +220,39 @@ def test_an_exception_that_stops_the_loop_gets_through(env, error, callback):
 
     env.check_references = False        # the traceback of the exception keeps frames
     env.drive(drive)
+
+
+@plain_only
+@pytest.mark.implementations("ours", "ours_uvloop")     # stock loses the socket
+def test_an_interrupt_while_a_connection_is_logged_gets_through(env):
+    """T33: a signal may come in the logger, which speaks of new connections in debug mode."""
+    class Interrupted(logging.Handler):
+        def handle(self, record):
+            if "new connection" in record.getMessage():
+                raise KeyboardInterrupt
+
+    def drive(loop):
+        async def connect():
+            server = await env.start_server(Recorder)
+            peer = await env.raw_connect(server)
+            await env.thread(peer.send, b"hello")
+            await until(lambda: live and live[0].data == b"hello")
+
+        logger, handler = logging.getLogger("asyncio"), Interrupted()
+        connecting = loop.create_task(connect())
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                loop.run_until_complete(connecting)
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+        loop.run_until_complete(connecting)
+
+    env.check_references = False        # the traceback of the exception keeps frames
+    env.drive(drive, debug=True)
 
 
 def swallow(function, *args):
