@@ -393,8 +393,9 @@ int callbacks_connection_made(TransportObject *transport)
 /* In the context of whoever closed, where asyncio calls it from the loop's queue without another. */
 void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
 {
+    PyObject *protocol = Py_NewRef(transport->protocol); /* set_protocol() may drop it */
     PyObject *method =
-        PyObject_GetAttr(transport->protocol, transport->reactor->state->names.connection_lost);
+        PyObject_GetAttr(protocol, transport->reactor->state->names.connection_lost);
     PyObject *context = transport->closing_context, *result = NULL;
 
     if (context == NULL)
@@ -402,6 +403,7 @@ void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
     if (method != NULL)
         result = run_in(context, transport, method, exception != NULL ? exception : Py_None);
     Py_XDECREF(method);
+    Py_DECREF(protocol);
     if (result == NULL) {
         PyObject *failure = callbacks_catch(transport->reactor);
 
@@ -415,11 +417,13 @@ void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
 
 int callbacks_pause_writing(TransportObject *transport)
 {
+    PyObject *protocol = Py_NewRef(transport->protocol); /* set_protocol() may drop it */
     PyObject *result, *exception;
 
     transport->writing_paused = true;
-    result = PyObject_CallMethodNoArgs(transport->protocol,
-                                       transport->reactor->state->names.pause_writing);
+    result =
+        PyObject_CallMethodNoArgs(protocol, transport->reactor->state->names.pause_writing);
+    Py_DECREF(protocol);
     if (result != NULL) {
         Py_DECREF(result);
         return 0;
