@@ -10,6 +10,7 @@ question to the user's loop.
 import asyncio
 import collections.abc
 import contextvars
+import os
 import socket
 import sys
 import types
@@ -132,6 +133,7 @@ class LoopAdapter(_Stock):
         self.loop = loop
         self.originals = {}  # what patch_loop() has hidden, by name; empty on an unpatched loop
         self._reactor = None
+        self._pid = os.getpid()
         self._listeners = {}
         self.watches = {}  # of _sock.py: who waits for a socket, by descriptor and direction
         # From 3.13 on asyncio notes here which paths to remove with their listener.
@@ -159,7 +161,8 @@ class LoopAdapter(_Stock):
         # A running loop refuses to be closed.
         if self._reactor is None or self.loop.is_running():
             return
-        if not self.loop.is_closed():
+        # In a child process the loop's epoll set is the parent's.
+        if not self.loop.is_closed() and os.getpid() == self._pid:
             self.loop.remove_reader(self._reactor.fileno())
         self._reactor.close()
 

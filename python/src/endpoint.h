@@ -99,4 +99,13 @@ static inline void endpoint_unref(TransportObject *self)
     afn_datagram_unref(datagram);
 }
 
+/* The same without freeing anything: in a child process it is the parent's. */
+static inline void endpoint_forget(TransportObject *self)
+{
+    Py_BEGIN_CRITICAL_SECTION(self);
+    self->stream = NULL;
+    self->datagram = NULL;
+    Py_END_CRITICAL_SECTION();
+}
+
 #endif

@@ -187,6 +187,7 @@ static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywo
         return NULL;
     self->state = PyType_GetModuleState(type);
     own(self);
+    self->pid = getpid();
     self->loop = Py_NewRef(loop);
     r = afn_reactor_new(&self->reactor);
     if (r == 0)
@@ -206,6 +207,8 @@ static PyObject *reactor_new(PyTypeObject *type, PyObject *args, PyObject *keywo
 /* What close() and the collector do: no callback, but every descriptor is closed. */
 static void drop_everything(ReactorObject *self)
 {
+    bool is_inherited = reactor_is_inherited(self);
+
     if (self->reactor != NULL) {
         afn_reactor_set_busy_check(self->reactor, 1, NULL, NULL);
         afn_reactor_set_schedule_hook(self->reactor, NULL, NULL);
@@ -218,7 +221,7 @@ static void drop_everything(ReactorObject *self)
         Py_DECREF(transport);
     }
     server_close_all(self);
-    self->reactor = afn_reactor_unref(self->reactor);
+    self->reactor = is_inherited ? NULL : afn_reactor_unref(self->reactor);
 }
 
 static int reactor_traverse(ReactorObject *self, visitproc visit, void *arg)

@@ -5,6 +5,7 @@
 #include "module.h"
 
 #include <aiofastnet/reactor.h>
+#include <unistd.h>
 
 struct server_listener;
 struct sockaddr_cache;
@@ -21,6 +22,7 @@ typedef struct ReactorObject {
     PyObject *ready; /* what the loop has to run next, or NULL */
     struct module_state *state;
     struct afn_reactor *reactor; /* NULL once closed */
+    pid_t pid;                   /* of the process that made it */
     atomic_ulong owner;          /* the thread that may change what is here */
     bool dispatching;
     bool asked_logger; /* in this dispatch */
@@ -54,6 +56,15 @@ static inline bool reactor_is_mine(ReactorObject *self)
 static inline int reactor_check_thread(ReactorObject *self)
 {
     return reactor_is_mine(self) ? 0 : reactor_adopt_thread(self);
+}
+
+/*
+ * Is it one that the parent of this process had before fork(2)?  Its epoll set and its timer are
+ * the parent's still, so nothing of the library's may be freed here.
+ */
+static inline bool reactor_is_inherited(const ReactorObject *self)
+{
+    return self->pid != getpid();
 }
 
 /* Adds an open transport, which has a descriptor; 0, or -1 with MemoryError. */

@@ -44,9 +44,11 @@ static void stop(struct server_listener *self)
     while (*link != self)
         link = &(*link)->next;
     *link = self->next;
-    if (self->listener != NULL)
+    if (self->listener != NULL && !reactor_is_inherited(self->reactor)) {
         afn_listener_close(self->listener);
-    self->listener = afn_listener_unref(self->listener);
+        afn_listener_unref(self->listener);
+    }
+    self->listener = NULL;
     unref(self);
 }
 

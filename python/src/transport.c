@@ -587,6 +587,10 @@ void transport_drop(TransportObject *self)
 {
     transport_release_lent(self);
     carrier_detach(self);
+    if (endpoint_is_open(self) && reactor_is_inherited(self->reactor)) {
+        endpoint_forget(self);
+        self->owns_fd = !transport_is_pipe(self);
+    }
     if (endpoint_is_open(self)) {
         PyObject *sock;
 

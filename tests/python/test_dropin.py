@@ -5,6 +5,8 @@ import functools
 import gc
 import inspect
 import socket
+import subprocess
+import sys
 import unittest.mock
 import weakref
 
@@ -266,3 +268,57 @@ def test_a_closed_loop_drops_its_transports(env):
     live.clear()
     gc.collect()
     assert transport.get_extra_info("peername")
+
+
+FORKING = """
+import asyncio, os, socket, sys, warnings
+import aiofastnet
+warnings.simplefilter("ignore", ResourceWarning)
+
+async def start(loop):
+    async def echo(reader, writer):
+        writer.write(await reader.readexactly(5))
+    server = await asyncio.start_server(echo, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()
+    peer = socket.create_connection(address)
+    reader, writer = await asyncio.open_connection(*address)
+    return server, peer, reader, writer
+
+async def go_on(server, peer, reader, writer):
+    peer.send(b"hello")
+    writer.write(b"hello")
+    print(await reader.readexactly(5))
+    reader, other = await asyncio.open_connection(*server.sockets[0].getsockname())
+    other.write(b"again")
+    print(await reader.readexactly(5))
+    peer.setblocking(False)
+    print(await asyncio.get_running_loop().sock_recv(peer, 5))
+    for each in (other, writer):
+        each.close()
+        await each.wait_closed()
+    peer.close()
+    server.close()
+
+def run(what):
+    loop = aiofastnet.patch_loop(asyncio.SelectorEventLoop())
+    things = loop.run_until_complete(start(loop))
+    child = os.fork()
+    if child == 0:
+        if what == "close":
+            loop._close_self_pipe = lambda: None    # what stock does with its parent's
+            loop.close()
+        return
+    os.waitpid(child, 0)
+    loop.run_until_complete(asyncio.wait_for(go_on(*things), 20))
+    loop.close()
+
+run(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("what", ["exit", "close"])
+def test_a_forked_child_leaves_the_connections_of_its_parent_alone(ours, what):
+    """It ends as any Python program does, or closes the loop first."""
+    output = subprocess.run([sys.executable, "-c", FORKING, what], check=True,
+                            stdout=subprocess.PIPE, universal_newlines=True).stdout
+    assert output.splitlines() == ["b'hello'", "b'again'", "b'hello'"]
