@@ -19,8 +19,8 @@ int arguments_parse(const char *method, const char *const *names, PyObject *cons
     for (place = 0; place < count && names[place] != NULL; place++)
         found[place] = args[place];
     if (place < count) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", method,
-                     place, count + named);
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", method, place,
+                     count + named);
         return -1;
     }
     for (Py_ssize_t i = 0; i < named; i++) {

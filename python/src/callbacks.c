@@ -394,8 +394,7 @@ int callbacks_connection_made(TransportObject *transport)
 void callbacks_connection_lost(TransportObject *transport, PyObject *exception)
 {
     PyObject *protocol = Py_NewRef(transport->protocol); /* set_protocol() may drop it */
-    PyObject *method =
-        PyObject_GetAttr(protocol, transport->reactor->state->names.connection_lost);
+    PyObject *method = PyObject_GetAttr(protocol, transport->reactor->state->names.connection_lost);
     PyObject *context = transport->closing_context, *result = NULL;
 
     if (context == NULL)
@@ -421,8 +420,7 @@ int callbacks_pause_writing(TransportObject *transport)
     PyObject *result, *exception;
 
     transport->writing_paused = true;
-    result =
-        PyObject_CallMethodNoArgs(protocol, transport->reactor->state->names.pause_writing);
+    result = PyObject_CallMethodNoArgs(protocol, transport->reactor->state->names.pause_writing);
     Py_DECREF(protocol);
     if (result != NULL) {
         Py_DECREF(result);

@@ -33,7 +33,6 @@
     X(isEnabledFor)                                                                                \
     X(is_running)                                                                                  \
     X(pause_writing)                                                                               \
-    X(pending)                                                                                     \
     X(read)                                                                                        \
     X(resume_writing)                                                                              \
     X(set_exception)                                                                               \

@@ -202,12 +202,13 @@ static void on_failed(struct afn_listener *listener, void *user, int error)
     PyErr_SetFromErrno(PyExc_OSError);
     exception = compat_take_exception();
     sock = PyObject_CallOneArg(reactor->state->imports.transport_socket, self->sock);
-    callbacks_report(
-        reactor, self->context, sock == NULL ? NULL
-                              : Py_BuildValue("{s:s,s:O,s:O}", "message",
-                                              is_shortage ? "socket.accept() out of system resource"
-                                                          : "Fatal error: accepting failed",
-                                              "exception", exception, "socket", sock));
+    callbacks_report(reactor, self->context,
+                     sock == NULL
+                         ? NULL
+                         : Py_BuildValue("{s:s,s:O,s:O}", "message",
+                                         is_shortage ? "socket.accept() out of system resource"
+                                                     : "Fatal error: accepting failed",
+                                         "exception", exception, "socket", sock));
     Py_XDECREF(sock);
     Py_DECREF(exception);
     unref(self);

@@ -77,8 +77,8 @@ static PyObject *method_force_close(TransportObject *self, PyObject *exception)
     return end_now(self, exception == Py_None ? NULL : exception);
 }
 
-static PyObject *method_set_protocol(TransportObject *self, PyObject *const *args,
-                                     Py_ssize_t count, PyObject *keywords)
+static PyObject *method_set_protocol(TransportObject *self, PyObject *const *args, Py_ssize_t count,
+                                     PyObject *keywords)
 {
     PyObject *protocol = arguments_get_one("set_protocol", "protocol", args, count, keywords);
 
