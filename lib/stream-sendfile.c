@@ -48,8 +48,7 @@ static struct afn__file_range *take_ended(struct afn_stream *stream)
 {
     struct afn__file_range *range = stream->ended;
 
-    if (range)
-        stream->ended = range->next;
+    stream->ended = range->next;
     return range;
 }
 
@@ -57,10 +56,12 @@ void afn__stream_tell_sent(struct afn_stream *stream)
 {
     size_t count = 0;
 
-    /* Those that end meanwhile have their turn later, or done could keep this going for ever. */
+    /* Those that end meanwhile have their turn later, or done could keep this going for ever; and
+     * done may cancel others that have ended. */
     for (const struct afn__file_range *range = stream->ended; range; range = range->next)
         count++;
-    while (count-- && !stream->has_told_closed && !stream->source.reactor->is_stopped) {
+    while (count-- && stream->ended && !stream->has_told_closed &&
+           !stream->source.reactor->is_stopped) {
         struct afn__file_range *range = take_ended(stream);
         struct afn__file_range copy = *range;
 
@@ -91,11 +92,9 @@ void afn__stream_drop_queue(struct afn_stream *stream, int error)
 
 void afn__stream_forget_files(struct afn_stream *stream)
 {
-    struct afn__file_range *range;
-
     afn__stream_drop_queue(stream, 0);
-    while ((range = take_ended(stream)))
-        free(range);
+    while (stream->ended)
+        free(take_ended(stream));
 }
 
 /* ---- sending ---- */

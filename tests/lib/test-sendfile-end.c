@@ -234,6 +234,27 @@ START_TEST(cancelling_what_is_sent_but_not_told_tells_how_much)
 }
 END_TEST
 
+static void cancel_the_next(struct delivery *delivery)
+{
+    require_equal(afn_stream_cancel_sendfile(delivery->link->stream, delivery + 1), 0);
+}
+
+START_TEST(done_may_cancel_a_file_that_has_ended_too)
+{
+    struct parcel parcel;
+    struct delivery deliveries[2];
+
+    parcel_open(&parcel, (enum way)_i, 1500000, 17);
+    start_and_fill(&parcel.link, deliveries, parcel.file);
+    deliveries[0].hook = cancel_the_next;
+    recorder_abort(&parcel.link.recorder, 0);
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
+    require_equal(deliveries[0].calls, 1);
+    require_equal(deliveries[1].calls, 0);
+    parcel_close(&parcel);
+}
+END_TEST
+
 int main(void)
 {
     const struct harness_case cases[] = {
@@ -245,6 +266,7 @@ int main(void)
         {done_may_let_the_stream_go, 3 * WAYS},
         {cancelled_file_stops_and_what_is_behind_follows, WAYS},
         {cancelling_what_is_sent_but_not_told_tells_how_much, WAYS},
+        {done_may_cancel_a_file_that_has_ended_too, WAYS},
     };
 
     return harness_main("sendfile-end", cases, COUNT_OF(cases));
