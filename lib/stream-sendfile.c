@@ -190,7 +190,8 @@ static bool take_failure(struct afn_stream *stream, struct afn__file_range *rang
         return true;
     default:
         probe = afn__sys_pread(range->file, &byte, 1, range->offset);
-        if (probe < 0)
+        /* Behind the end: a place that no file of its file system can have is -EOVERFLOW. */
+        if (probe <= 0)
             end_range(stream, range, (int)probe);
         else
             afn__stream_fail_writing(stream, error);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "delivery.h"
+#include "fault-sys.h"
 #include "harness.h"
 #include "world.h"
 
@@ -189,6 +190,27 @@ START_TEST(done_may_let_the_stream_go)
 }
 END_TEST
 
+/* Beyond the size that the file system allows a file to have, sendfile(2) fails. */
+START_TEST(place_behind_the_end_of_the_file_is_no_error)
+{
+    const uint64_t offsets[] = {1001, (uint64_t)1 << 62, INT64_MAX};
+    struct parcel parcel;
+    struct delivery delivery;
+
+    parcel_open(&parcel, (enum way)_i, 1000, 18);
+    for (size_t i = 0; i < COUNT_OF(offsets); i++) {
+        if (_i != WAY_COPIED)
+            fault_sys_fail(FAULT_SENDFILE, 0, 1, -EOVERFLOW);
+        delivery_start(&delivery, &parcel.link, parcel.file, offsets[i], AFN_SENDFILE_TO_END);
+        pump_until(&parcel.world, delivery.calls > 0);
+        require_delivered(&delivery, 0, 0);
+    }
+    require_equal(afn_stream_write(parcel.link.stream, "goes on", 7), 0);
+    pump_until(&parcel.world, parcel.link.peer.received.length >= 7);
+    parcel_close(&parcel);
+}
+END_TEST
+
 /* ---- cancelling ---- */
 
 START_TEST(cancelled_file_stops_and_what_is_behind_follows)
@@ -264,6 +286,7 @@ int main(void)
         {broken_connection_raises_no_signal, WAYS},
         {last_reference_forgets_files, WAYS},
         {done_may_let_the_stream_go, 3 * WAYS},
+        {place_behind_the_end_of_the_file_is_no_error, WAYS},
         {cancelled_file_stops_and_what_is_behind_follows, WAYS},
         {cancelling_what_is_sent_but_not_told_tells_how_much, WAYS},
         {done_may_cancel_a_file_that_has_ended_too, WAYS},
