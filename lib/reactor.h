@@ -41,8 +41,8 @@ struct afn__source {
 
 /*
  * The bytes for the wire that TLS engines make.  One engine owns it from its first byte until it is
- * drained; another one that must write meanwhile (a callback out of OpenSSL wrote to a second
- * stream) uses a buffer of its own.
+ * drained, and then its stream until they are sent; another engine that must write meanwhile (a
+ * callback out of OpenSSL, or a carrier, wrote to a second stream) uses a buffer of its own.
  */
 struct afn__shared_window {
     struct afn__buffer buffer;
@@ -80,7 +80,7 @@ struct afn_reactor {
     unsigned char *wire;   /* AFN__WIRE_SIZE */
     unsigned char *plain;  /* AFN__PLAIN_SIZE */
     unsigned char *record; /* AFN__RECORD_SIZE: small writes become one record here */
-    bool is_record_taken;  /* an engine is reading from it */
+    bool is_record_taken;  /* an engine or a carrier is reading from it */
     struct afn__shared_window window;
     unsigned char *datagrams; /* what a batch is received in; NULL before the first afn_datagram */
 };

@@ -144,12 +144,16 @@ size_t afn__stream_load_file(struct afn_stream *stream)
 
 static bool copy_piece(struct afn_stream *stream)
 {
+    struct afn_reactor *reactor = stream->source.reactor;
     size_t length = afn__stream_load_file(stream);
 
     if (!length)
         return false;
     stream->stats.bytes_sent += length;
-    afn__stream_send_wire(stream, stream->source.reactor->record, length);
+    /* A carrier may make another stream encrypt. */
+    reactor->is_record_taken = true;
+    afn__stream_send_wire(stream, reactor->record, length);
+    reactor->is_record_taken = false;
     if (stream->write_error || stream->is_lost)
         return false;
     afn__stream_advance_file(stream, length);

@@ -44,12 +44,21 @@ void afn__stream_limit_shutdown(struct afn_stream *stream)
 
 void afn__stream_drain_engine(struct afn_stream *stream)
 {
+    struct afn__shared_window *window = &stream->source.reactor->window;
     const void *data;
     size_t length;
+    bool is_ours;
 
     stream->engine->drain(stream->engine_user, &data, &length);
-    if (length && !stream->is_lost && !stream->write_error)
-        afn__stream_send_wire(stream, data, length);
+    if (!length || stream->is_lost || stream->write_error)
+        return;
+    /* A carrier may make another stream encrypt, which must not be to where these bytes are. */
+    is_ours = !window->owner;
+    if (is_ours)
+        window->owner = stream;
+    afn__stream_send_wire(stream, data, length);
+    if (is_ours)
+        window->owner = NULL;
 }
 
 static struct afn_tls *get_tls(const struct afn_stream *stream)
