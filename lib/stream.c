@@ -62,6 +62,15 @@ static void close_wire(struct afn_stream *stream, int error)
         ops->close(stream->carrier, error);
 }
 
+/* Outlives the references of the program until closed was told. */
+static void keep(struct afn_stream *stream)
+{
+    if (stream->is_kept || stream->has_told_closed)
+        return;
+    stream->is_kept = true;
+    afn_stream_ref(stream);
+}
+
 static void tell_closed(struct afn_stream *stream)
 {
     afn__stream_drop_queue(stream, stream->error);
@@ -69,13 +78,13 @@ static void tell_closed(struct afn_stream *stream)
     afn__stream_tell_sent(stream);
     if (stream->has_told_closed || stream->ended)
         return;
+    keep(stream);
     stream->has_told_closed = true;
     afn__source_remove(&stream->source);
     if (stream->handler.closed)
         stream->handler.closed(stream, stream->user, stream->error);
     close_wire(stream, stream->error);
-    if (stream->is_kept)
-        afn_stream_unref(stream);
+    afn_stream_unref(stream);
 }
 
 static void run(struct afn__source *source, uint32_t events)
@@ -361,15 +370,6 @@ bool afn_stream_is_reading(const struct afn_stream *stream)
 }
 
 /* ---- closing ---- */
-
-/* Outlives the references of the program until closed was told. */
-static void keep(struct afn_stream *stream)
-{
-    if (stream->is_kept || stream->has_told_closed)
-        return;
-    stream->is_kept = true;
-    afn_stream_ref(stream);
-}
 
 void afn__stream_begin_closing(struct afn_stream *stream)
 {

@@ -282,6 +282,32 @@ START_TEST(the_last_reference_gives_the_carrier_back_at_once)
 }
 END_TEST
 
+static void unref_when_closed(struct recorder *recorder, enum event_kind kind)
+{
+    struct wire *wire = recorder->hook_user;
+
+    if (kind != EVENT_CLOSED)
+        return;
+    wire->stream = afn_stream_unref(wire->stream);
+    require_equal(wire->closes, 0);
+}
+
+START_TEST(the_carrier_comes_back_after_a_closed_callback_that_let_the_stream_go)
+{
+    struct wires wires;
+
+    connect_wires(&wires, _i);
+    wires.left.recorder.hook = unref_when_closed;
+    wires.left.recorder.hook_user = &wires.left;
+    wires.left.receive_error = -ETIMEDOUT;
+    afn_stream_notify(wires.left.stream, AFN_STREAM_READABLE);
+    pump_until(&wires.world, recorder_is_closed(&wires.left.recorder));
+    require_equal(wires.left.closes, 1);
+    require_equal(wires.left.close_error, -ETIMEDOUT);
+    wires_close(&wires);
+}
+END_TEST
+
 START_TEST(a_half_close_in_the_clear_leaves_the_other_direction)
 {
     struct wires wires;
@@ -337,6 +363,7 @@ int main(void)
         {an_error_of_sending_comes_after_what_had_arrived, 1 + TLS_VERSIONS},
         {an_abort_is_told_to_the_carrier, 1 + TLS_VERSIONS},
         {the_last_reference_gives_the_carrier_back_at_once, 1 + TLS_VERSIONS},
+        {the_carrier_comes_back_after_a_closed_callback_that_let_the_stream_go, 1 + TLS_VERSIONS},
         {a_half_close_in_the_clear_leaves_the_other_direction, 1},
         {an_incomplete_carrier_is_refused, 1},
     };
