@@ -78,6 +78,10 @@ static void tell_closed(struct afn_stream *stream)
     afn__stream_tell_sent(stream);
     if (stream->has_told_closed || stream->ended)
         return;
+    if (stream->source.reactor->is_stopped) {
+        afn__source_schedule(&stream->source);
+        return;
+    }
     keep(stream);
     stream->has_told_closed = true;
     afn__source_remove(&stream->source);

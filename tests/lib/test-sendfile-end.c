@@ -277,6 +277,30 @@ START_TEST(done_may_cancel_a_file_that_has_ended_too)
 }
 END_TEST
 
+static void stop_reactor(struct delivery *delivery)
+{
+    require(!recorder_is_closed(&delivery->link->recorder));
+    afn_reactor_stop(delivery->link->world->reactor);
+}
+
+START_TEST(closed_waits_for_the_next_dispatch_when_done_stops_the_reactor)
+{
+    struct parcel parcel;
+    struct delivery deliveries[2];
+
+    parcel_open(&parcel, (enum way)_i, 1500000, 19);
+    start_and_fill(&parcel.link, deliveries, parcel.file);
+    deliveries[1].hook = stop_reactor;
+    recorder_abort(&parcel.link.recorder, 0);
+    while (deliveries[1].calls == 0)
+        pump_dispatch(&parcel.world);
+    require(!recorder_is_closed(&parcel.link.recorder));
+    require(pump_is_ready(&parcel.world));
+    pump_until(&parcel.world, recorder_is_closed(&parcel.link.recorder));
+    parcel_close(&parcel);
+}
+END_TEST
+
 int main(void)
 {
     const struct harness_case cases[] = {
@@ -290,6 +314,7 @@ int main(void)
         {cancelled_file_stops_and_what_is_behind_follows, WAYS},
         {cancelling_what_is_sent_but_not_told_tells_how_much, WAYS},
         {done_may_cancel_a_file_that_has_ended_too, WAYS},
+        {closed_waits_for_the_next_dispatch_when_done_stops_the_reactor, WAYS},
     };
 
     return harness_main("sendfile-end", cases, COUNT_OF(cases));
