@@ -373,7 +373,8 @@ int afn_tls_handshake(struct afn_tls *tls)
 
 ssize_t afn_tls_read(struct afn_tls *tls, void *buffer, size_t length)
 {
-    return tls_read(tls, buffer, length);
+    /* OpenSSL takes it for a failure of its own. */
+    return length ? tls_read(tls, buffer, length) : -EINVAL;
 }
 
 int afn_tls_write(struct afn_tls *tls, const void *data, size_t length)

@@ -192,7 +192,7 @@ size_t afn_tls_drain(struct afn_tls *tls, void *buffer, size_t length);
  * Returns: -EAGAIN when more bytes of the peer are needed; AFN_ERR_TLS, with the error in OpenSSL's
  *          queue; from handshake AFN_ERR_TRUNCATED when the peer said goodbye in the middle of it;
  *          from write -EPIPE when it cannot be sent any more; from shutdown -EBUSY while a handshake
- *          is under way.
+ *          is under way; from read -EINVAL when length is 0.
  * Since: 0.1.0
  */
 int afn_tls_handshake(struct afn_tls *tls);
