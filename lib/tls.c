@@ -167,6 +167,10 @@ static int failure(struct afn_tls *tls, int returned)
         tls->error = ERR_peek_last_error();
     if (tls->failed)
         tls->failed(tls->ssl, ssl_error, tls->user);
+    /* The queue is the thread's: another SSL would take the entry for an error of its own.  It
+     * stays for those only who have nothing else to ask: the users of the engine alone. */
+    if (tls->shared)
+        clear_errors();
     return AFN_ERR_TLS;
 }
 

@@ -32,7 +32,7 @@ struct afn_tls_options {
      * of the peer, -1 when it failed, which ends the stream with AFN_ERR_ENGINE.  May be NULL. */
     int (*do_handshake)(SSL *ssl, void *user);
     /* Called right after an OpenSSL call failed for good, while its error queue is still as OpenSSL
-     * left it; ssl_error is SSL_get_error()'s.  May be NULL. */
+     * left it, which is emptied afterwards; ssl_error is SSL_get_error()'s.  May be NULL. */
     void (*failed)(SSL *ssl, int ssl_error, void *user);
     /* Of the two hooks.  They, and every callback that OpenSSL itself makes on this SSL (messages,
      * server name, keys), must not call the library on this stream but to abort it, nor drop its last

@@ -26,6 +26,27 @@ START_TEST(handshake_with_garbage_tells_a_tls_error)
 }
 END_TEST
 
+/* The queue is the thread's: what stays there is taken for the failure of somebody else's SSL.
+ * Variants: in the handshake, and after it. */
+START_TEST(failed_stream_leaves_nothing_in_the_queue_of_openssl)
+{
+    struct world world;
+    struct link link;
+
+    link_open_tls(&link, &world, _i % TLS_VARIANTS, NULL, NULL);
+    if (_i >= TLS_VARIANTS)
+        link_await_secured(&link);
+    link.peer.is_stuck = true;
+    ERR_clear_error();
+    peer_write_wire(&link.peer, "GET / HTTP/1.1\r\n\r\n", 18);
+    pump_until(&world, recorder_is_closed(&link.recorder));
+    require_equal(link.recorder.error, AFN_ERR_TLS);
+    require(afn_stream_get_tls_error(link.stream) != 0);
+    require_equal(ERR_peek_error(), 0);
+    link_close_world(&link);
+}
+END_TEST
+
 static void note_error(struct recorder *recorder, enum event_kind kind)
 {
     unsigned long *error = recorder->hook_user;
@@ -318,6 +339,7 @@ int main(void)
 {
     const struct harness_case cases[] = {
         {handshake_with_garbage_tells_a_tls_error, TLS_VARIANTS},
+        {failed_stream_leaves_nothing_in_the_queue_of_openssl, 2 * TLS_VARIANTS},
         {handshake_that_the_peer_refuses_tells_its_alert, TLS_VERSIONS},
         {handshake_with_a_peer_that_is_not_trusted_sends_the_alert, TLS_VERSIONS},
         {handshake_with_a_peer_that_leaves_is_truncated, TLS_VARIANTS},
