@@ -44,13 +44,16 @@ void afn__stream_watch_out(struct afn_stream *stream)
         stream->is_watching_out = true;
 }
 
+/* There is something to take: a carrier that takes nothing of it has no room for now. */
 static ssize_t send_carried(struct afn_stream *stream, const struct iovec *parts, size_t count)
 {
     struct afn_buffer buffers[PARTS_PER_SEND];
+    ssize_t sent;
 
     for (size_t i = 0; i < count; i++)
         buffers[i] = (struct afn_buffer){parts[i].iov_base, parts[i].iov_len};
-    return stream->carrier_ops->send(stream->carrier, buffers, count);
+    sent = stream->carrier_ops->send(stream->carrier, buffers, count);
+    return sent ? sent : -EAGAIN;
 }
 
 /* How many bytes were taken. */
@@ -365,13 +368,15 @@ static size_t send_first_parts(struct afn_stream *stream, const struct afn_buffe
                                size_t count)
 {
     struct iovec parts[PARTS_PER_SEND];
-    size_t used = count < PARTS_PER_SEND ? count : PARTS_PER_SEND;
-    size_t done;
+    size_t used = 0, done;
 
     if (afn__stream_encrypts(stream) || !can_send(stream))
         return 0;
-    for (size_t i = 0; i < used; i++)
-        parts[i] = (struct iovec){(void *)buffers[i].data, buffers[i].length};
+    for (size_t i = 0; i < count && used < PARTS_PER_SEND; i++)
+        if (buffers[i].length)
+            parts[used++] = (struct iovec){(void *)buffers[i].data, buffers[i].length};
+    if (!used)
+        return 0;
     stream->has_written = stream->callbacks > 0;
     done = send_parts(stream, parts, used, false);
     stream->stats.bytes_sent += done;

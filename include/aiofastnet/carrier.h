@@ -26,8 +26,8 @@ struct afn_carrier_ops {
     /* How many bytes came; 0 at the end; -EAGAIN when there are none for now, or another negative
      * errno, which ends the stream. */
     ssize_t (*receive)(void *carrier, void *buffer, size_t length);
-    /* How many bytes were taken, of count pieces; -EAGAIN when none can be for now, or another
-     * negative errno. */
+    /* How many bytes were taken, of count pieces; -EAGAIN, or 0, when none can be for now, or
+     * another negative errno. */
     ssize_t (*send)(void *carrier, const struct afn_buffer *buffers, size_t count);
     /* Ends the sending direction, as shutdown(2): 0 or a negative errno. */
     int (*write_eof)(void *carrier);

@@ -19,6 +19,7 @@ struct wire {
     size_t capacity; /* of incoming */
     size_t piece;    /* the most that one call moves */
     bool was_full;
+    bool takes_nothing; /* says 0 when it is full */
     bool has_ended;
     int receive_error, send_error;
     unsigned int closes;
@@ -62,7 +63,7 @@ static ssize_t wire_send(void *carrier, const struct afn_buffer *buffers, size_t
     }
     if (done == 0) {
         other->was_full = true;
-        return -EAGAIN;
+        return wire->takes_nothing ? 0 : -EAGAIN;
     }
     if (other->stream != NULL)
         afn_stream_notify(other->stream, AFN_STREAM_READABLE);
@@ -200,6 +201,24 @@ START_TEST(a_full_carrier_fills_the_write_buffer_until_it_takes_more)
     pump_idle(&wires.world);
     require_same(&wires.right.recorder.data, &sent);
     require_equal(wires.left.recorder.counts[EVENT_WRITABLE], 1);
+    bytes_free(&sent);
+    wires_close(&wires);
+}
+END_TEST
+
+START_TEST(a_carrier_that_takes_nothing_is_waited_for)
+{
+    const struct afn_buffer nothing[] = {{"", 0}, {"", 0}};
+    struct wires wires;
+    struct bytes sent = {0};
+
+    connect_wires(&wires, _i);
+    wires.left.takes_nothing = true;
+    require_equal(afn_stream_writev(wires.left.stream, nothing, COUNT_OF(nothing)), 0);
+    bytes_fill(&sent, 300000, 11);
+    require_equal(afn_stream_write(wires.left.stream, sent.data, sent.length), 1);
+    pump_until(&wires.world, wires.right.recorder.data.length >= sent.length);
+    require_same(&wires.right.recorder.data, &sent);
     bytes_free(&sent);
     wires_close(&wires);
 }
@@ -358,6 +377,7 @@ int main(void)
     const struct harness_case cases[] = {
         {bytes_go_both_ways_through_small_pieces, 1 + TLS_VERSIONS},
         {a_full_carrier_fills_the_write_buffer_until_it_takes_more, 1 + TLS_VERSIONS},
+        {a_carrier_that_takes_nothing_is_waited_for, 1 + TLS_VERSIONS},
         {close_flushes_and_gives_the_carrier_back_once, 1 + TLS_VERSIONS},
         {an_error_of_the_carrier_is_the_reason_of_the_end, 1 + TLS_VERSIONS},
         {an_error_of_sending_comes_after_what_had_arrived, 1 + TLS_VERSIONS},

@@ -50,6 +50,7 @@ END_TEST
 
 START_TEST(write_of_nothing_does_nothing)
 {
+    const struct afn_buffer nothing[] = {{"", 0}, {NULL, 0}};
     struct world world;
     struct link link;
     unsigned int releases = 0;
@@ -58,6 +59,7 @@ START_TEST(write_of_nothing_does_nothing)
     link_open(&link, &world, (enum pair_kind)_i, NULL);
     require_equal(afn_stream_write(link.stream, "", 0), 0);
     require_equal(afn_stream_writev(link.stream, NULL, 0), 0);
+    require_equal(afn_stream_writev(link.stream, nothing, COUNT_OF(nothing)), 0);
     require_equal(afn_stream_write_ref(link.stream, "", 0, count_release, &releases), 0);
     require_equal(fault_sys_count(FAULT_SEND), 0);
     require_equal(afn_stream_write(link.stream, "x", 1), 0);
