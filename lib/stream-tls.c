@@ -201,39 +201,37 @@ static int check_state(const struct afn_stream *stream)
     return 0;
 }
 
-/* Clear bytes that still wait go to the wire as they are, before anything of the engine's. */
-static int spill_queue(struct afn_stream *stream)
+/* Clear bytes that still wait go to the wire as they are, before anything of the engine's.  There
+ * is room for them. */
+static void spill_queue(struct afn_stream *stream)
 {
     size_t length = stream->queue.length;
 
     if (!length)
-        return 0;
-    if (afn__buffer_reserve(&stream->spill, length) < 0)
-        return -ENOMEM;
+        return;
     afn__queue_copy(&stream->queue, afn__buffer_data(&stream->spill) + stream->spill.length,
                     length);
     AFN__SHOW(stream->spill.length, stream->spill.length + length);
     afn__queue_clear(&stream->queue);
-    return 0;
 }
 
 static int start(struct afn_stream *stream, const struct afn_engine_ops *ops, void *user,
                  const struct afn_tls_options *options)
 {
-    int result = 0;
+    int result = limit(stream, options->handshake_timeout, fail_handshake);
 
-    if (options->received_length)
+    if (result >= 0)
+        result = afn__buffer_reserve(&stream->spill, stream->queue.length);
+    /* Last, since nobody can take it back from an engine that is not the stream's after all. */
+    if (result >= 0 && options->received_length)
         result = ops->feed(user, options->received, options->received_length);
     if (result >= 0 && options->received_length)
         result = ops->settle(user);
-    if (result >= 0)
-        result = limit(stream, options->handshake_timeout, fail_handshake);
-    if (result >= 0)
-        result = spill_queue(stream);
     if (result < 0) {
         afn__reactor_stop_timer(stream->source.reactor, &stream->timer);
         return result;
     }
+    spill_queue(stream);
     stream->engine = ops;
     stream->engine_user = user;
     stream->shutdown_timeout = options->shutdown_timeout;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fault-alloc.h"
 #include "fault-sys.h"
 #include "harness.h"
 #include "world.h"
@@ -532,6 +533,26 @@ START_TEST(engine_that_is_refused_stays_the_callers)
 }
 END_TEST
 
+START_TEST(engine_that_is_refused_for_lack_of_memory_was_fed_nothing)
+{
+    struct world world;
+    struct side left, right;
+    const struct afn_tls_options options = {
+        .size = sizeof options, .received = "H", .received_length = 2};
+
+    open_both(&world, &left, &right);
+    afn_stream_cork(left.stream);
+    require_equal(afn_stream_write(left.stream, "clear", 5), 0);
+    fault_alloc_arm(1, false);
+    require_equal(afn_stream_start_engine(left.stream, &toy_ops, &left.toy, &options), -ENOMEM);
+    require(fault_alloc_disarm());
+    require_equal(left.toy.input.length, 0);
+    afn_stream_uncork(left.stream);
+    pump_until(&world, right.recorder.data.length == 5);
+    close_both(&world, &left, &right);
+}
+END_TEST
+
 START_TEST(engine_whose_peer_leaves_without_a_goodbye_is_truncated)
 {
     struct world world;
@@ -577,6 +598,7 @@ int main(void)
         {engine_may_abort_its_stream, 2},
         {engine_is_destroyed_once_however_the_stream_ends, 1},
         {engine_that_is_refused_stays_the_callers, 1},
+        {engine_that_is_refused_for_lack_of_memory_was_fed_nothing, 1},
         {engine_whose_peer_leaves_without_a_goodbye_is_truncated, 1},
         {engine_without_an_answer_meets_the_time_limits, 1},
     };
