@@ -18,7 +18,7 @@ enum afn_error {
     AFN_ERR_HANDSHAKE_TIMEOUT = -10003, /* the handshake did not end in time */
     AFN_ERR_SHUTDOWN_TIMEOUT = -10004,  /* a close could not flush in time */
     AFN_ERR_ENGINE = -10005,            /* a caller's engine or hook failed; it knows why */
-    AFN_ERR_ABORTED = -10006            /* afn_stream_abort() was called */
+    AFN_ERR_ABORTED = -10006            /* for the program to abort with */
 };
 
 /*

@@ -35,7 +35,8 @@ struct afn_listener_handler {
  *
  * Ownership: the socket stays the caller's, who closes it after afn_listener_close(); it is made
  * non-blocking.  The handler is copied.  The caller gets one reference.
- * Returns: 0, -EINVAL, -ENOMEM or a negative errno of epoll_ctl(2); nothing changed on failure.
+ * Returns: 0, -EINVAL, -ENOMEM or a negative errno of fcntl(2) and epoll_ctl(2); the socket may then
+ *          be non-blocking all the same.
  * Since: 0.1.0
  */
 int afn_listener_new(struct afn_reactor *reactor, int fd, const struct afn_listener_handler *handler,
