@@ -21,7 +21,8 @@ static bool wants_input(const struct afn_stream *stream)
 
 static bool has_engine_input(const struct afn_stream *stream)
 {
-    return stream->engine && !stream->end && stream->engine->has_input(stream->engine_user);
+    return stream->engine && !stream->end && !(stream->is_secured && stream->wants_step) &&
+           stream->engine->has_input(stream->engine_user);
 }
 
 /* Where the kernel decrypts, it says EIO when the next record is none of the application: that one
@@ -39,6 +40,8 @@ static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t lengt
         }
         *ret_drained = false;
         count = stream->engine->read(stream->engine_user, buffer, length);
+        if (count == -EAGAIN)
+            afn__stream_wait_for_kernel(stream);
     } while (count == -EAGAIN && !stream->is_lost);
     if (count == 0)
         AFN__SHOW(stream->end, AFN__END_PROPER);
@@ -197,12 +200,14 @@ static size_t decrypt(struct afn_stream *stream, void *buffer, size_t length)
         ssize_t result =
             stream->engine->read(stream->engine_user, (char *)buffer + done, length - done);
 
-        if (result > 0)
+        if (result > 0) {
             done += (size_t)result;
-        else if (result != -EAGAIN)
+        } else if (result != -EAGAIN) {
             AFN__SHOW(stream->end, result == 0 ? AFN__END_PROPER : (int)result);
-        else
+        } else {
+            afn__stream_wait_for_kernel(stream);
             break;
+        }
     }
     return done;
 }

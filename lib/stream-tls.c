@@ -92,7 +92,7 @@ size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length)
     return tls ? afn__tls_limit_receive(tls, length) : length;
 }
 
-static void wait_for_kernel(struct afn_stream *stream)
+void afn__stream_wait_for_kernel(struct afn_stream *stream)
 {
     const struct afn_tls *tls = get_tls(stream);
 
@@ -111,7 +111,7 @@ void afn__stream_handshake(struct afn_stream *stream)
     stream->is_secured = result == 0;
     note_kernel(stream);
     if (!stream->is_lost && result == -EAGAIN)
-        wait_for_kernel(stream);
+        afn__stream_wait_for_kernel(stream);
     if (stream->is_lost || result == -EAGAIN)
         return;
     if (result < 0) {
@@ -123,6 +123,18 @@ void afn__stream_handshake(struct afn_stream *stream)
     if (stream->handler.secured)
         stream->handler.secured(stream, stream->user);
     afn__stream_leave(stream);
+}
+
+void afn__stream_step(struct afn_stream *stream)
+{
+    int result = stream->engine->handshake(stream->engine_user);
+
+    stream->wants_step = false;
+    afn__stream_drain_engine(stream);
+    if (result == -EAGAIN)
+        afn__stream_wait_for_kernel(stream);
+    else if (result < 0)
+        afn__stream_lose(stream, result);
 }
 
 void afn__stream_shutdown_engine(struct afn_stream *stream)

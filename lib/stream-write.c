@@ -234,7 +234,7 @@ void afn__stream_flush(struct afn_stream *stream)
     while (goes_on && stream->is_writable && !stream->is_lost) {
         if (stream->spill.length)
             flush_spill(stream);
-        else if (!has_output(stream) || !stream->is_secured)
+        else if (!has_output(stream) || !stream->is_secured || stream->wants_step)
             break;
         else if (afn__stream_encrypts(stream))
             goes_on = flush_encrypted(stream);
@@ -278,8 +278,8 @@ bool afn__stream_takes_writes(const struct afn_stream *stream)
 /* May these bytes go out now, before anything else? */
 static bool can_send(const struct afn_stream *stream)
 {
-    return stream->is_writable && stream->is_secured && !stream->corks && !stream->has_written &&
-           afn__stream_is_flushed(stream);
+    return stream->is_writable && stream->is_secured && !stream->wants_step && !stream->corks &&
+           !stream->has_written && afn__stream_is_flushed(stream);
 }
 
 /* Sends what can be sent at once; returns how much of it needs no queue. */

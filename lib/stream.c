@@ -102,6 +102,9 @@ static void run(struct afn__source *source, uint32_t events)
         (!stream->has_begun || stream->engine->has_input(stream->engine_user) ||
          (stream->wants_step && stream->is_writable)))
         afn__stream_handshake(stream);
+    if (afn__stream_goes_on(stream) && stream->is_secured && stream->wants_step &&
+        stream->is_writable)
+        afn__stream_step(stream);
     if (afn__stream_goes_on(stream)) {
         afn__stream_flush(stream);
         afn__stream_tell_writable(stream);

@@ -67,7 +67,7 @@ struct afn_stream {
     bool is_secured;     /* no engine, or its handshake is complete */
     bool sends_raw;      /* the kernel encrypts */
     bool receives_raw;   /* the kernel decrypts */
-    bool wants_step;     /* the handshake goes on when the kernel takes bytes */
+    bool wants_step;     /* a handshake, or an answer, goes on when the kernel takes bytes */
     bool has_said_goodbye; /* everything is flushed, and close_notify made */
     bool is_closing;
     bool is_lost;
@@ -186,6 +186,12 @@ size_t afn__stream_limit_receive(const struct afn_stream *stream, size_t length)
 
 /* One step of the handshake. */
 void afn__stream_handshake(struct afn_stream *stream);
+
+/* After an -EAGAIN of the engine: waits until the kernel takes bytes, if that is what it is about.
+ * Until the step that follows then, nothing else is sent or asked of the engine: the peer may find
+ * no bytes of the application in the middle of a message of the handshake. */
+void afn__stream_wait_for_kernel(struct afn_stream *stream);
+void afn__stream_step(struct afn_stream *stream);
 
 /* Says goodbye once everything is flushed, and loses the stream when that is done. */
 void afn__stream_shutdown_engine(struct afn_stream *stream);

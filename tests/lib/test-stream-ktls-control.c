@@ -81,6 +81,46 @@ START_TEST(key_update_is_an_error_where_the_kernel_receives)
 }
 END_TEST
 
+/* The client has no room for its answer when it is asked, and more has come behind the question.
+ * Variants: with and without the kernel, and while the program reads and does not. */
+START_TEST(certificate_that_is_asked_for_waits_for_room)
+{
+    struct ktls_setting setting = {.version = TLS1_3_VERSION, .mode = _i % KTLS_MODES};
+    bool is_paused = _i >= KTLS_MODES;
+    struct world world;
+    struct link link;
+    struct bytes sent = {0};
+
+    world_open(&world);
+    link_open(&link, &world, PAIR_TCP, NULL);
+    sockets_shrink(link.fd);
+    link_start_ktls(&link, &setting);
+    SSL_set_post_handshake_auth(afn_stream_get_ssl(link.stream), 1);
+    link_await_secured(&link);
+    link.peer.is_deaf = true;
+    bytes_fill(&sent, 1 << 20, 14);
+    require_equal(afn_stream_write(link.stream, sent.data, sent.length), 1);
+    pump_idle(&world);
+    SSL_set_verify(link.peer.ssl, SSL_VERIFY_PEER, NULL);
+    require_equal(SSL_verify_client_post_handshake(link.peer.ssl), 1);
+    require_equal(SSL_do_handshake(link.peer.ssl), 1);
+    peer_write_text(&link.peer, "behind");
+    pump_idle(&world);
+    if (is_paused)
+        recorder_pause(&link.recorder);
+    link.peer.is_deaf = false;
+    pump_until(&world, link.peer.received.length >= sent.length);
+    if (is_paused)
+        recorder_resume(&link.recorder);
+    pump_until(&world, link.recorder.data.length >= 6);
+    require_same(&link.peer.received, &sent);
+    require_content(&link.recorder.data, "behind");
+    require_equal(link.peer.ssl_error, 0);
+    bytes_free(&sent);
+    link_close_world(&link);
+}
+END_TEST
+
 #define RENEGOTIATIONS (2 * KTLS_MODES)
 
 static struct ktls_setting get_renegotiation(int variant)
@@ -124,6 +164,7 @@ int main(void)
     const struct harness_case cases[] = {
         {key_updates_go_unanswered_while_the_kernel_sends, UPDATES},
         {key_update_is_an_error_where_the_kernel_receives, UPDATES},
+        {certificate_that_is_asked_for_waits_for_room, 2 * KTLS_MODES},
         {renegotiation_is_refused_where_the_kernel_has_keys, RENEGOTIATIONS},
     };
 
