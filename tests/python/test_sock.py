@@ -20,8 +20,8 @@ LONG = bytes(range(251)) * 8000
 
 pytestmark = pytest.mark.kinds("tcp")
 ours_only = pytest.mark.implementations("ours", "ours_uvloop")
-needs_datagrams = pytest.mark.skipif(sys.version_info < (3, 11), reason="not in asyncio yet")
 improvement = pytest.mark.improvement
+datagrams = improvement("stock has no such methods", before=(3, 11))
 
 
 class Calls:
@@ -236,7 +236,7 @@ def test_connecting_where_nobody_listens(env, calls):
     env.run(main())
 
 
-@needs_datagrams
+@datagrams
 def test_datagrams(env, calls):
     """T39: sock_sendto(), sock_recvfrom() and sock_recvfrom_into(), empty ones too."""
     async def main():
@@ -257,7 +257,7 @@ def test_datagrams(env, calls):
     env.run(main())
 
 
-@needs_datagrams
+@datagrams
 def test_datagram_into_part_of_a_buffer(env, calls):
     """T53: sock_recvfrom_into() takes the number of bytes, also when it has to wait."""
     async def main():
@@ -276,7 +276,7 @@ def test_datagram_into_part_of_a_buffer(env, calls):
     env.run(main())
 
 
-@needs_datagrams
+@datagrams
 def test_datagrams_on_a_full_socket(env, calls):
     """sock_sendto() waits for room."""
     async def main():
