@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from support.env import address_of
-from support.marks import improvement, inet_only, plain_only, tcp_only
+from support.marks import improvement, inet_only, plain_only, tcp_only, wait_or_close_first
 from support.peers import connect_raw
 from support.protocols import Recorder, echoing, turns, until
 
@@ -122,17 +122,19 @@ def test_closing_a_server_keeps_its_connections(env):
     env.run(main())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12, 1),
-                    reason="wait_closed does not wait before Python 3.12.1")
-def test_wait_closed_waits_for_the_connections(env):
+@wait_or_close_first
+def test_wait_closed_waits_for_the_connections(env, first):
     """T30: it returns when the last connection is gone."""
     async def main():
         receiver, sender = Recorder(), Recorder()
         server = await env.start_server(lambda: receiver)
         await env.connect(lambda: sender, server)
         await until(lambda: receiver.transport is not None)
-        server.close()
+        if first == "close":
+            server.close()
         waiting = env.loop.create_task(server.wait_closed())
+        await turns(50)
+        server.close()
         await turns(50)
         assert not waiting.done()
         sender.transport.close()

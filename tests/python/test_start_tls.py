@@ -119,6 +119,28 @@ def test_a_cancelled_upgrade_leaves_nothing_behind(env, moment):
     env.run(main())
 
 
+def test_an_upgraded_connection_ends_at_its_time_limit(env):
+    """T17, T26: ssl_shutdown_timeout of start_tls(), with a peer that never answers."""
+    async def main():
+        receiver = Recorder()
+        server = await env.start_server(lambda: receiver, ssl=None)
+        peer = await env.raw_connect(server, None)
+        await until(lambda: receiver.transport is not None)
+        server_context, client_context = contexts(env)
+        peer.start_tls(client_context, hostname="localhost")
+        receiver.transport, _ = await asyncio.gather(
+            env.loop.start_tls(receiver.transport, receiver, server_context, server_side=True,
+                               ssl_shutdown_timeout=0.05),
+            env.thread(peer.handshake))
+        receiver.transport.close()
+        error = await receiver.lost()
+        assert error is None or isinstance(error, (TimeoutError, asyncio.TimeoutError))
+        await env.thread(peer.wire_end)
+        assert env.take_exceptions() == []
+
+    env.run(main())
+
+
 def test_what_start_tls_refuses(env):
     """T26: wrong contexts, transports and time limits raise what stock raises."""
     async def main():

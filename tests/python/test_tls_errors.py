@@ -6,11 +6,10 @@ import contextlib
 import gc
 import re
 import ssl
-import sys
 
 import pytest
 
-from support.marks import one_tls, tls_only
+from support.marks import one_tls, tls_only, wait_or_close_first
 from support.peers import SCALE, RawPeer, socket_pair
 from support.protocols import Recorder, echoing, turns, until
 
@@ -313,16 +312,18 @@ def test_cancelling_a_connect_in_the_handshake_closes_the_socket_at_once(env):
     env.run(main())
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12, 1),
-                    reason="wait_closed does not wait before Python 3.12.1")
-def test_a_pending_handshake_counts_as_a_client_of_the_server(env):
+@wait_or_close_first
+def test_a_pending_handshake_counts_as_a_client_of_the_server(env, first):
     """T20: wait_closed() waits for it."""
     async def main():
         server = await env.start_server(Recorder)
         peer = await env.raw_connect(server, None)
         await turns(50)
-        server.close()
+        if first == "close":
+            server.close()
         waiting = env.loop.create_task(server.wait_closed())
+        await turns(50)
+        server.close()
         await turns(50)
         assert not waiting.done()
         await env.thread(peer.reset)
