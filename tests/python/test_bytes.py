@@ -120,12 +120,10 @@ def test_only_bytes_are_kept_without_a_copy(env):
     env.run(main())
 
 
+@pytest.mark.implementations("ours", "ours_uvloop")
 @pytest.mark.parametrize("form", list(CHANGING))
 def test_writelines_keeps_the_bytes_of_its_moment_too(env, form):
-    """T10: as above, through writelines."""
-    if env.is_stock:
-        pytest.skip("writelines of stock differs with version and kind: see test_writelines_*")
-
+    """T10: as above; whether stock's writelines does differs with version and kind."""
     async def main():
         receiver = Recorder()
         transport, before = await blocked(env, receiver)
