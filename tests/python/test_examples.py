@@ -14,14 +14,13 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 
 import pytest
 
 from support.env import why_missing
 from support.files import CONTENT
 from support.peers import PATIENCE
-from support.programs import EXAMPLES, Program, blocking_server, need
+from support.programs import EXAMPLES, Program, blocking_server, need, need_end
 from support.protocols import assert_same
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -272,7 +271,8 @@ def talk(program, variant, before_the_end=lambda websocket: None):
 
 
 def run_aiohttp_websocket(variant, directory, expected, *arguments):
-    need("aiohttp._http_parser", "websockets")
+    need("aiohttp", "websockets")
+    need_end("aiohttp", (3, 9))
 
     def check(websocket):
         assert header(websocket, "X-Transport") == expected
@@ -301,9 +301,7 @@ def test_aiohttp_websocket_without_aiofastnet(variant, tmp_path):
 def test_websockets_server(variant, tmp_path):
     """Messages of all sizes come back, and clients are told that the server goes away."""
     need("websockets")
-    import websockets
-    if sys.version_info >= (3, 12) and int(websockets.__version__.split(".")[0]) < 12:
-        pytest.skip("such a websockets waits for ever at its end, on stock asyncio too")
+    need_end("websockets", (12, 0))
     with Program(tmp_path, "websockets_server.py", *variant.tls) as program:
         assert talk(program, variant) == 1001
         assert program.wait() == 0
@@ -332,7 +330,7 @@ def curl(program, variant, path, *arguments):
 @variants("tls", "tls-uvloop")
 def test_aiohttp_files(variant, tmp_path):
     """Whole files and parts of them; nothing from outside of the directory."""
-    need("aiohttp._http_parser")
+    need("aiohttp")
     shared = tmp_path / "shared"
     shared.mkdir()
     (shared / "file").write_bytes(CONTENT)
