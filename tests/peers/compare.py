@@ -273,6 +273,8 @@ def main(description, make_suites):
     options = parser.parse_args()
     engines = [options.engine] if options.engine else ENGINES[:1] if options.ci else ENGINES
     worst = 0
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="afn-peers-") as scratch:
         try:
             build = Build.find(options.build)
