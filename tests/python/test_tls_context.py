@@ -336,9 +336,8 @@ def test_contexts_are_freed_after_a_handshake_that_failed(env, how):
     env.run(main())
 
 
-@pytest.mark.parametrize("how", ["timed-out", pytest.param("refused", marks=[
-    improvement("stock's frames and exception refer to each other", before=(3, 14, 10)),
-    pytest.mark.skipif(sys.version_info < (3, 10), reason="so they do in Python 3.9")])])
+@pytest.mark.parametrize("how", ["timed-out", pytest.param("refused", marks=improvement(
+    "stock's frames and exception refer to each other", before=(3, 14, 10)))])
 @pytest.mark.kinds("tls13")
 def test_a_connect_that_failed_leaves_no_cycle(env, how):
     """T59, T60: the context is freed at once, without the collector's help."""
