@@ -35,13 +35,13 @@ class Sender(asyncio.Protocol):
 
 
 def run_server(loop, port, describe=lambda: None):
-    """Print the port; then answer each line with the processor time and what `describe` says."""
+    """Print the port; then answer each line with what ask() returns."""
     def answer():
         if not os.read(0, 64):
             loop.stop()
             return
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps([usage.ru_utime + usage.ru_stime, describe()]), flush=True)
+        print(json.dumps([usage.ru_utime, usage.ru_stime, describe()]), flush=True)
 
     print(port, flush=True)
     loop.add_reader(0, answer)
@@ -49,7 +49,7 @@ def run_server(loop, port, describe=lambda: None):
 
 
 def ask(server):
-    """(processor time in seconds, what its `describe` says)"""
+    """(seconds of processor time in the process, in the kernel for it, what `describe` says)"""
     return json.loads(server.ask("usage"))
 
 
@@ -111,15 +111,22 @@ class Times:
     """Of the rounds of one variant, per GiB: the server's processor time, and the whole."""
 
     def __init__(self):
-        self.processor = []
+        self.user = []
+        self.system = []
         self.elapsed = []
 
     def take(self, server, size, is_tls, request=b""):
-        before, start = ask(server)[0], time.monotonic()
+        before, start = ask(server), time.monotonic()
         if fetch(server.port, is_tls, None, request) != size:
             raise Failed("the file was cut short")
         self.elapsed.append((time.monotonic() - start) / (size / GIB))
-        self.processor.append((ask(server)[0] - before) / (size / GIB))
+        after = ask(server)
+        self.user.append((after[0] - before[0]) / (size / GIB))
+        self.system.append((after[1] - before[1]) / (size / GIB))
+
+    @property
+    def processor(self):
+        return [user + system for user, system in zip(self.user, self.system)]
 
     @property
     def cost(self):
@@ -127,6 +134,8 @@ class Times:
 
     def row(self, base):
         """`base` is the cost that the ratio is to."""
-        return "{:8.3f} s/GiB  {:5.2f}  ({:.3f} to {:.3f}) {:8.0f} MiB/s".format(
+        return ("{:8.3f} s/GiB  {:5.2f}  ({:.3f} to {:.3f})  {:7.3f} user {:7.3f} system"
+                " {:8.0f} MiB/s").format(
             self.cost, self.cost / base, min(self.processor), max(self.processor),
+            statistics.median(self.user), statistics.median(self.system),
             1024 / statistics.median(self.elapsed))
