@@ -13,10 +13,10 @@ import select
 import signal
 import socket
 import ssl
-import subprocess
 
 import pytest
 
+from support.curl import run_curl
 from support.env import why_missing
 from support.files import CONTENT
 from support.peers import PATIENCE
@@ -318,9 +318,8 @@ def test_websockets_server(variant, tmp_path):
 def curl(program, variant, path, *arguments):
     """The status, the headers and the body."""
     url = "http%s://localhost:%d%s" % (variant.scheme, program.port, path)
-    command = ["curl", "--silent", "--show-error", "--include", "--path-as-is", "--ipv4",
-               "--max-time", str(PATIENCE), "--cacert", variant.ca, *arguments, url]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    answer = run_curl("--include", "--path-as-is", "--ipv4", "--max-time", str(PATIENCE),
+                      "--cacert", variant.ca, *arguments, url)
     head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines[1:])

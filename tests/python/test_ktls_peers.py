@@ -3,19 +3,17 @@
 import contextlib
 import hashlib
 import os
-import shutil
 import ssl
-import subprocess
 
 import pytest
 
+from support.curl import needs_curl, run_curl
 from support.ktls import KERNEL
 from support.openssl import Command, change_keys, free_port, needs_openssl, version_flag
 from support.protocols import Recorder, assert_same, echoing, until
 
 pytestmark = [pytest.mark.kinds("tls12", "tls13"), pytest.mark.implementations("ours")]
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="no curl command")
 tls13_only = pytest.mark.kinds("tls13")
 tls12_only = pytest.mark.kinds("tls12")
 MIB = 1 << 20
@@ -87,10 +85,8 @@ def test_curl_gets_a_file(env, ours, tmp_path, receive):
     async def main():
         protocol = Files(env, source)
         port = await start_server(env, ours, protocol, receive)
-        await env.thread(subprocess.run, [
-            "curl", "--silent", "--show-error", "--fail", "--noproxy", "*",
-            "--cacert", env.certs.ca, "--output", str(target),
-            "https://127.0.0.1:%d/" % port], 0, None, subprocess.DEVNULL)
+        await env.thread(run_curl, "--fail", "--cacert", env.certs.ca, "--output", str(target),
+                         "https://127.0.0.1:%d/" % port)
         await protocol.task
         expected = b"head" + source.read_bytes() + b"tail"
         assert hashlib.sha256(target.read_bytes()).digest() == hashlib.sha256(expected).digest()
