@@ -56,6 +56,10 @@ def pytest_configure(config):
     config.stash_stderr = os.fdopen(os.dup(2), "w")
 
 
+def pytest_unconfigure(config):
+    config.stash_stderr.close()
+
+
 def pytest_generate_tests(metafunc):
     if "env" not in metafunc.fixturenames:
         return

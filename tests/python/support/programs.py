@@ -18,6 +18,8 @@ import pytest
 from .env import IS_REQUIRED
 from .peers import PATIENCE, connect_raw
 
+# In the debug mode asyncio logs what took long, which is up to the machine, and aiohttp requests.
+DEBUG = ("PYTHONASYNCIODEBUG", "PYTHONDEVMODE")
 EXAMPLES = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../../examples/python"))
 
 
@@ -52,7 +54,8 @@ class Program:
         self._files = [open(os.path.join(str(directory), stream), "w+")
                        for stream in ("stdout", "stderr")]
         command = [sys.executable, *options, os.path.join(EXAMPLES, name), *map(str, arguments)]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+        environment = {name: value for name, value in os.environ.items() if name not in DEBUG}
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment,
                                         stdout=self._files[0], stderr=self._files[1])
 
     def __enter__(self):
