@@ -181,9 +181,9 @@ void afn__stream_close_fd(struct afn_stream *stream)
 
 static bool are_complete(const struct afn_engine_ops *ops)
 {
-    return ops && ops->size >= sizeof(*ops) && ops->handshake && ops->read && ops->write &&
-           ops->shutdown && ops->feed && ops->settle && ops->has_input && ops->drain &&
-           ops->destroy;
+    return ops && ops->size >= AFN__SIZE_WITH(struct afn_engine_ops, destroy) && ops->handshake &&
+           ops->read && ops->write && ops->shutdown && ops->feed && ops->settle &&
+           ops->has_input && ops->drain && ops->destroy;
 }
 
 static int read_options(const struct afn_tls_options *options, struct afn_tls_options *ret_options)

@@ -286,8 +286,8 @@ int afn_stream_new(struct afn_reactor *reactor, int fd, const struct afn_stream_
 
 static bool is_carrier(const struct afn_carrier_ops *ops)
 {
-    return ops && ops->size >= sizeof(*ops) && ops->receive && ops->send && ops->write_eof &&
-           ops->close;
+    return ops && ops->size >= AFN__SIZE_WITH(struct afn_carrier_ops, close) && ops->receive &&
+           ops->send && ops->write_eof && ops->close;
 }
 
 int afn_stream_new_over(struct afn_reactor *reactor, const struct afn_carrier_ops *ops,

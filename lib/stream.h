@@ -14,6 +14,10 @@
 #include "timer.h"
 #include "watermarks.h"
 
+/* The size of a table of functions up to its last one of 0.1.0: who was compiled with that is taken
+ * by every later library, whatever follows then. */
+#define AFN__SIZE_WITH(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
+
 /*
  * What a run of a stream does, in this order: flush what waits, read what came, say that it is
  * gone.  Everything that cannot be done where it is noticed asks for a run.
