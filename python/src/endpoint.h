@@ -79,7 +79,7 @@ static inline void endpoint_get_write_limits(const TransportObject *self, size_t
         afn_stream_get_write_limits(self->stream, ret_high, ret_low);
 }
 
-/* Drops the reference, and keeps the counters; from here on no other thread looks at it. */
+/* Drops the reference, and keeps counters and limits; from here on no other thread looks at it. */
 static inline void endpoint_unref(TransportObject *self)
 {
     struct afn_datagram *datagram;
@@ -88,6 +88,8 @@ static inline void endpoint_unref(TransportObject *self)
     Py_BEGIN_CRITICAL_SECTION(self);
     stream = self->stream;
     datagram = self->datagram;
+    if (endpoint_is_open(self))
+        endpoint_get_write_limits(self, &self->high_water, &self->low_water);
     if (stream != NULL)
         afn_stream_get_stats(stream, &self->stats, sizeof(self->stats));
     if (datagram != NULL)

@@ -210,11 +210,13 @@ PyObject *transport_get_write_buffer_size(TransportObject *self, PyObject *unuse
 
 static PyObject *method_get_write_buffer_limits(TransportObject *self, PyObject *unused)
 {
-    size_t high = 0, low = 0;
+    size_t high, low;
 
     (void)unused;
     self = transport_resolve(self);
     Py_BEGIN_CRITICAL_SECTION(self);
+    high = self->high_water;
+    low = self->low_water;
     if (endpoint_is_open(self))
         endpoint_get_write_limits(self, &high, &low);
     Py_END_CRITICAL_SECTION();
@@ -286,7 +288,7 @@ static PyObject *method_set_write_buffer_limits(TransportObject *self, PyObject 
     static char *names[] = {"high", "low", NULL};
     PyObject *high = Py_None, *low = Py_None;
     size_t high_limit, low_limit;
-    int r = -1;
+    int r = 0;
 
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|OO:set_write_buffer_limits", names, &high,
                                      &low) ||
@@ -294,8 +296,16 @@ static PyObject *method_set_write_buffer_limits(TransportObject *self, PyObject 
         return NULL;
     self = transport_resolve(self);
     if (complete_limits(self, &high, &low) == 0 && check_limits(high, low) == 0 &&
-        convert_limit(high, &high_limit) == 0 && convert_limit(low, &low_limit) == 0)
-        r = endpoint_is_open(self) ? endpoint_set_write_limits(self, high_limit, low_limit) : 0;
+        convert_limit(high, &high_limit) == 0 && convert_limit(low, &low_limit) == 0) {
+        if (endpoint_is_open(self)) {
+            r = endpoint_set_write_limits(self, high_limit, low_limit);
+        } else {
+            Py_BEGIN_CRITICAL_SECTION(self);
+            self->high_water = high_limit;
+            self->low_water = low_limit;
+            Py_END_CRITICAL_SECTION();
+        }
+    }
     Py_XDECREF(high);
     Py_XDECREF(low);
     if (PyErr_Occurred())

@@ -59,6 +59,7 @@ typedef struct TransportObject {
 
     struct afn_stream_stats stats; /* of the stream, once it is gone */
     struct afn_datagram_stats datagram_stats; /* of the datagram socket, likewise */
+    size_t high_water, low_water;             /* of either, likewise */
 
     int fd;       /* -1 once closed */
     int shown_fd; /* what it was, for those who read logs */

@@ -35,6 +35,21 @@ def test_the_limits_are_those_of_stock(env):
     env.run(main())
 
 
+def test_the_limits_stay_after_the_end(env):
+    """T24: they may still be asked for, and set."""
+    async def main():
+        sender = Recorder()
+        transport = await env.pair(Recorder(), sender)
+        transport.set_write_buffer_limits(1000, 10)
+        transport.close()
+        await sender.lost()
+        assert transport.get_write_buffer_limits() == (10, 1000)
+        transport.set_write_buffer_limits(high=400)
+        assert transport.get_write_buffer_limits() == (100, 400)
+
+    env.run(main())
+
+
 @pytest.mark.parametrize("high", [float("inf"), 10 ** 30])
 def test_no_high_water_mark_is_too_high(env, high):
     """What no memory can hold is a limit that is never reached."""
