@@ -133,7 +133,7 @@ class LoopAdapter(_Stock):
         self.loop = loop
         self.originals = {}  # what patch_loop() has hidden, by name; empty on an unpatched loop
         self._reactor = None
-        self._pid = os.getpid()
+        self._pid = None  # of the process that made the reactor
         self._listeners = {}
         self.watches = {}  # of _sock.py: who waits for a socket, by descriptor and direction
         # From 3.13 on asyncio notes here which paths to remove with their listener.
@@ -154,6 +154,7 @@ class LoopAdapter(_Stock):
             # Not in the context of whoever happens to be the first: it would be kept for ever.
             contextvars.Context().run(self.loop.add_reader, reactor.fileno(), reactor.dispatch)
             self._reactor = reactor
+            self._pid = os.getpid()
         return self._reactor
 
     def close_reactor(self):

@@ -217,7 +217,7 @@ static void drop_everything(ReactorObject *self)
         TransportObject *transport = self->open;
 
         Py_INCREF(transport);
-        transport_drop(transport);
+        transport_leave(transport);
         Py_DECREF(transport);
     }
     server_close_all(self);

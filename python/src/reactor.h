@@ -60,7 +60,9 @@ static inline int reactor_check_thread(ReactorObject *self)
 
 /*
  * Is it one that the parent of this process had before fork(2)?  Its epoll set and its timer are
- * the parent's still, so nothing of the library's may be freed here.
+ * the parent's still, so nothing of the library's is freed here when the reactor ends.  A child that
+ * runs the loop does to the epoll set what it would do with asyncio: what could still be called must
+ * not be forgotten.
  */
 static inline bool reactor_is_inherited(const ReactorObject *self)
 {

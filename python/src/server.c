@@ -37,25 +37,34 @@ static void unref(struct server_listener *self)
 }
 
 /* Takes the reactor's reference away. */
-static void stop(struct server_listener *self)
+static void drop(struct server_listener *self)
 {
     struct server_listener **link = &self->reactor->listeners;
 
     while (*link != self)
         link = &(*link)->next;
     *link = self->next;
-    if (self->listener != NULL && !reactor_is_inherited(self->reactor)) {
-        afn_listener_close(self->listener);
-        afn_listener_unref(self->listener);
-    }
-    self->listener = NULL;
     unref(self);
+}
+
+static void stop(struct server_listener *self)
+{
+    if (self->listener != NULL)
+        afn_listener_close(self->listener);
+    self->listener = afn_listener_unref(self->listener);
+    drop(self);
 }
 
 void server_close_all(ReactorObject *reactor)
 {
-    while (reactor->listeners != NULL)
-        stop(reactor->listeners);
+    bool is_inherited = reactor_is_inherited(reactor);
+
+    while (reactor->listeners != NULL) {
+        if (is_inherited)
+            drop(reactor->listeners);
+        else
+            stop(reactor->listeners);
+    }
 }
 
 int server_traverse(ReactorObject *reactor, visitproc visit, void *arg)

@@ -35,7 +35,7 @@ static int transport_traverse(TransportObject *self, visitproc visit, void *arg)
 
 static void drop_and_close(TransportObject *self)
 {
-    transport_drop(self);
+    transport_leave(self);
     if (self->sock != NULL)
         transport_close_socket(self);
 }

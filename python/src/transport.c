@@ -587,10 +587,6 @@ void transport_drop(TransportObject *self)
 {
     transport_release_lent(self);
     carrier_detach(self);
-    if (endpoint_is_open(self) && reactor_is_inherited(self->reactor)) {
-        endpoint_forget(self);
-        self->owns_fd = !transport_is_pipe(self);
-    }
     if (endpoint_is_open(self)) {
         PyObject *sock;
 
@@ -614,4 +610,13 @@ void transport_drop(TransportObject *self)
             transport_close_socket(self);
     }
     self->closing = true;
+}
+
+void transport_leave(TransportObject *self)
+{
+    if (endpoint_is_open(self) && reactor_is_inherited(self->reactor)) {
+        endpoint_forget(self);
+        self->owns_fd = !transport_is_pipe(self);
+    }
+    transport_drop(self);
 }

@@ -151,11 +151,17 @@ void transport_abort(TransportObject *self, PyObject *exception);
 void transport_finish(TransportObject *self);
 
 /*
- * The other end, without callbacks: of a loop that is closed or garbage, or of a transport that
- * never came to life.  Closes the descriptor, but not a pipe: that happens when the transport is
- * freed, as with asyncio.  The caller holds a reference of its own.
+ * The other end, without callbacks, of a transport that never came to life.  Closes the descriptor,
+ * but not a pipe: that happens when the transport is freed, as with asyncio.  The caller holds a
+ * reference of its own.
  */
 void transport_drop(TransportObject *self);
+
+/*
+ * The same where the loop is closed or garbage, so that nothing runs any more: what a parent process
+ * had before fork(2) is only forgotten.
+ */
+void transport_leave(TransportObject *self);
 
 /* Closes the socket or the pipe, whoever has made an object of it. */
 void transport_close_socket(TransportObject *self);

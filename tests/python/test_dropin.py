@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import os
 import socket
 import subprocess
 import sys
@@ -331,3 +332,51 @@ def test_a_forked_child_leaves_the_connections_of_its_parent_alone(ours, what):
     output = subprocess.run([sys.executable, "-c", FORKING, what], check=True,
                             stdout=subprocess.PIPE, universal_newlines=True).stdout
     assert output.splitlines() == ["b'hello'", "b'again'", "b'hello'"]
+
+
+GOING_ON = """
+import asyncio, os, socket, sys
+import aiofastnet
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        self.transport.write(data)
+
+async def go_on(loop, old):
+    address = old.sockets[0].getsockname()
+    old.close()
+    # The parent's copy of the socket listens still.
+    knocking = [socket.create_connection(address) for _ in range(3)]
+    server = await loop.create_server(Echo, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"hello")
+    print(await reader.readexactly(5), flush=True)
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+    for each in knocking:
+        each.close()
+
+def run():
+    loop = aiofastnet.patch_loop(asyncio.SelectorEventLoop())
+    server = loop.run_until_complete(loop.create_server(Echo, "127.0.0.1", 0))
+    child = os.fork()
+    if child == 0:
+        loop.run_until_complete(asyncio.wait_for(go_on(loop, server), 20))
+        loop.close()
+        return
+    print(os.waitpid(child, 0)[1], flush=True)
+    os._exit(0)
+
+run()
+"""
+
+
+def test_a_forked_child_goes_on_with_the_loop_of_its_parent(ours):
+    """Nothing is called that was freed, which the debugging allocator would overwrite."""
+    output = subprocess.run([sys.executable, "-c", GOING_ON], check=True, stdout=subprocess.PIPE,
+                            env={**os.environ, "PYTHONMALLOC": "debug"},
+                            universal_newlines=True).stdout
+    assert output.splitlines() == ["b'hello'", "0"]
