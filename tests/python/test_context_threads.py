@@ -136,13 +136,11 @@ def test_the_values_of_the_first_connection_are_not_kept(env):
     async def connect():
         value = Value()
         variable.set(value)
-        server = await env.start_server(Recorder)
-        transport, _ = await env.connect(Recorder, server)
-        await until(lambda: len([each for each in live if each.transport is not None]) == 2)
+        receiver = Recorder()
+        transport, peer = await env.raw_server(receiver)
         transport.close()
-        server.close()
-        for recorder in live:
-            await recorder.lost()
+        await env.thread(peer.close)
+        await receiver.lost()
         live.clear()
         return weakref.ref(value)
 
