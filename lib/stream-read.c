@@ -37,6 +37,9 @@ static ssize_t receive_raw(struct afn_stream *stream, void *buffer, size_t lengt
             count = afn__sys_recv(stream->fd, stream->kind, buffer, length, ret_drained);
             if (count != -EIO && !afn__stream_note_bad_record(stream, count))
                 return count;
+            /* The engine has to end its answer before it can take another record. */
+            if (stream->wants_step)
+                return -EAGAIN;
         }
         *ret_drained = false;
         count = stream->engine->read(stream->engine_user, buffer, length);
@@ -298,6 +301,9 @@ void afn__stream_read(struct afn_stream *stream)
             break;
         }
         if (!stream->is_readable && !(stream->is_secured && has_engine_input(stream)))
+            break;
+        /* What an engine does not take would pile up in it. */
+        if (stream->is_secured && stream->wants_step && afn__stream_decrypts(stream))
             break;
         total += !stream->is_secured || afn__stream_decrypts(stream) ? read_wire(stream)
                                                                      : read_clear(stream);

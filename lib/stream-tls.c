@@ -135,6 +135,8 @@ void afn__stream_step(struct afn_stream *stream)
         afn__stream_wait_for_kernel(stream);
     else if (result < 0)
         afn__stream_lose(stream, result);
+    /* The kernel does not tell again of what was left there meanwhile. */
+    stream->is_readable = true;
 }
 
 void afn__stream_shutdown_engine(struct afn_stream *stream)
