@@ -142,6 +142,21 @@ START_TEST(unix_socket_has_ordinary_tls)
 }
 END_TEST
 
+/* T43: with OpenSSL's SSL_OP_ENABLE_KTLS_TX_ZEROCOPY_SENDFILE, a file that changes while it is sent
+ * would break its records: that is for the program to allow. */
+START_TEST(zero_copy_is_never_switched_on)
+{
+    static const uint64_t zero_copy = UINT64_C(1) << 34; /* OpenSSL 3.0 has no name for it */
+    struct ktls_setting setting = ktls_get_short_setting(_i);
+    struct world world;
+    struct link link;
+
+    link_open_ktls(&link, &world, &setting);
+    require_equal(SSL_get_options(afn_stream_get_ssl(link.stream)) & zero_copy, 0);
+    link_close_world(&link);
+}
+END_TEST
+
 START_TEST(unknown_flags_are_refused)
 {
     struct afn_tls_options options = {.size = sizeof(options), .flags = ~AFN_TLS_KTLS_RX};
@@ -167,6 +182,7 @@ int main(void)
         {peer_that_does_not_read_holds_the_writer_back, KTLS_SHORT_SETTINGS},
         {what_was_written_in_the_clear_comes_before_the_handshake, KTLS_SHORT_SETTINGS},
         {unix_socket_has_ordinary_tls, KTLS_SHORT_SETTINGS},
+        {zero_copy_is_never_switched_on, KTLS_SHORT_SETTINGS},
         {unknown_flags_are_refused, 1},
     };
 
